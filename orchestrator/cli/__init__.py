@@ -1,0 +1,53 @@
+"""The command line: parse, call, print. The only place that imports click.
+
+A command's module is imported when the command runs: `rnnjob --help` needs neither torch, ray nor
+pydantic.
+"""
+
+import importlib
+
+import click
+
+from orchestrator import __version__
+
+# name: (module, help); the help stands here so that listing the commands imports none of them
+_COMMANDS = {
+    "submit": ("submit", "Train a job: in this process, on Ray here, or on a cluster."),
+    "list": ("show", "List the runs of a storage, newest first."),
+    "show": ("show", "Show a run: state, metrics, result, files."),
+    "stop": ("show", "Ask a running job to stop, with a checkpoint."),
+    "data": ("data", "Prepare data sets."),
+}
+_ALIASES = {"ls": "list", "cancel": "stop"}
+
+
+class _Lazy(click.Group):
+    """Knows all commands by name, and loads one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"orchestrator.cli.{_COMMANDS[name][0]}")
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rnnjob")
+def main() -> None:
+    """Distributed training of recurrent classifiers, the same to the bit on any number of workers.
+
+    \b
+    rnnjob submit --local --dataset mnist-sample     one process, no Ray
+    rnnjob submit --workers 2                        Ray on this machine
+    rnnjob list                                      what ran, and what came of it
+    rnnjob show @last
+    """

@@ -1,0 +1,99 @@
+"""What commands share: errors to exit codes, output, the storage option."""
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from workers.errors import JobError
+from workers.storage import Storage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+DEFAULT_STORAGE = "./runs"
+INTERRUPTED = 130
+
+
+class Failure(click.ClickException):
+    """A JobError on its way out: one line of cause, one of cure, its exit code."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(error.cause)
+        self.exit_code = error.exit_code
+        self.cure = error.cure
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"{click.style('Error:', fg='red')} {one_line(self.message)}", err=True)
+        if self.cure:
+            click.echo(f"{click.style('Try:', fg='cyan')} {one_line(self.cure)}", err=True)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def explained(function: Callable[P, R]) -> Callable[P, R]:
+    """Turns a JobError into a Failure: the one place where that is done."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except JobError as error:
+            if kwargs.get("verbose"):
+                raise
+            raise Failure(error) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
+    return wrapper
+
+
+def storage_option(function: Callable[P, R]) -> Callable[P, R]:
+    return click.option(
+        "--storage",
+        envvar="RNNJOB_STORAGE",
+        metavar="URI",
+        help="Where run folders are: a path, or a URI that pyarrow opens.  [env: RNNJOB_STORAGE; "
+        f"default: {DEFAULT_STORAGE}]",
+    )(function)
+
+
+def json_option(function: Callable[P, R]) -> Callable[P, R]:
+    return click.option(
+        "--json", "as_json", is_flag=True, help="One JSON document on stdout, all else on stderr."
+    )(function)
+
+
+def open_storage(storage: str | None) -> Storage:
+    return Storage(storage or DEFAULT_STORAGE)
+
+
+def print_json(content: Any) -> None:
+    click.echo(json.dumps(content, indent=2))
+
+
+@contextmanager
+def sigterm_as(error: type[BaseException]) -> Iterator[None]:
+    """Within it, SIGTERM raises like Ctrl-C does."""
+
+    def handler(*_: Any) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def is_plain() -> bool:
+    """No colour, no progress bar."""
+    return not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR"))

@@ -1,0 +1,1 @@
+"""Data sets: find or fetch one by name, cut it into Parquet shards, check them on use."""

@@ -1,0 +1,77 @@
+"""The idx format of MNIST and its kin.
+
+Big-endian: two zero bytes, a type byte (0x08: unsigned byte), the number of dimensions, each
+dimension as 4 bytes, then the values, last dimension fastest. Plain or gzipped.
+"""
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import DataError
+
+_UNSIGNED_BYTE = 0x08
+_CURE = "replace the file with a whole copy, or name another folder: --data-dir"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, H, W) uint8 and labels (N) uint8."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:
+    """The array of an idx file of unsigned bytes.
+
+    Raises:
+        DataError: the file is missing, of another format, truncated or too long.
+    """
+    data = _content(path)
+    header = 4 + 4 * num_dimensions
+    magic = data[:4]
+    expected = bytes([0, 0, _UNSIGNED_BYTE, num_dimensions])
+    if magic != expected:
+        raise DataError(
+            f"{path} has the magic number 0x{magic.hex()}, not 0x{expected.hex()}: "
+            f"it is no idx file of {num_dimensions} dimensions of bytes", _CURE
+        )
+    if len(data) < header:
+        raise DataError(f"{path} is truncated: {len(data)} bytes, its header has {header}", _CURE)
+    shape = struct.unpack(f">{num_dimensions}I", data[4:header])
+    wanted = header + int(np.prod(shape, dtype=np.int64))
+    if len(data) != wanted:
+        what = "truncated" if len(data) < wanted else "too long"
+        raise DataError(
+            f"{path} is {what}: {len(data):,} bytes, its header promises {wanted:,}", _CURE
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is truncated or damaged: {error}", _CURE) from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}", _CURE) from error
+
+
+def read_split(images_path: Path, labels_path: Path) -> Split:
+    """Images with their labels. Raises DataError where their numbers differ, or are zero."""
+    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+    if len(images) != len(labels):
+        raise DataError(
+            f"{images_path} holds {len(images):,} images, {labels_path.name} {len(labels):,} labels",
+            "take both files from the same data set",
+        )
+    if images.size == 0:
+        raise DataError(f"{images_path} holds no images", _CURE)
+    return Split(images, labels)

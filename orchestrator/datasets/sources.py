@@ -1,0 +1,126 @@
+"""Data sets by name, and where their rows come from.
+
+`mnist`, `fashion-mnist` and `kmnist` are idx files in a folder, or downloaded by torchvision;
+`mnist-sample` is shipped with rnnjob.
+"""
+
+import contextlib
+import hashlib
+import io
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from orchestrator.datasets.idx import Split, read_split
+from workers.errors import DataError
+
+NUM_CLASSES = 10
+_TORCHVISION_CLASS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
+SAMPLE = "mnist-sample"
+NAMES = (*_TORCHVISION_CLASS, SAMPLE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set's rows are, before they are read."""
+
+    name: str
+    digest: str
+    """SHA-256 over the files that hold the rows."""
+    read: Callable[[], tuple[Split, Split]]
+    """Training and test split. Raises DataError."""
+
+
+def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
+    """The source of a data set, downloaded into `cache` where no folder is given.
+
+    Raises:
+        DataError: no such data set, a file is missing, or the download failed.
+    """
+    if name == SAMPLE:
+        return _sample()
+    if name not in _TORCHVISION_CLASS:
+        raise DataError(f"no data set '{name}'", "choose one of " + ", ".join(NAMES))
+    files = _find_files(name, data_dir) if data_dir else _downloaded(name, cache)
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return Source(
+        name, digest.hexdigest(), lambda: (read_split(*files[:2]), read_split(*files[2:]))
+    )
+
+
+def _sample() -> Source:
+    data = resources.files("orchestrator.datasets").joinpath("mnist_sample.parquet").read_bytes()
+
+    def read() -> tuple[Split, Split]:
+        table = pq.read_table(io.BytesIO(data))
+        images = table.column("image").combine_chunks().flatten().to_numpy()
+        images = images.reshape(-1, 28, 28)
+        labels = table.column("label").to_numpy().astype(np.uint8)
+        test = table.column("test").to_numpy(zero_copy_only=False)
+        return Split(images[~test], labels[~test]), Split(images[test], labels[test])
+
+    return Source(SAMPLE, hashlib.sha256(data).hexdigest(), read)
+
+
+def _find_files(name: str, data_dir: Path) -> list[Path]:
+    """The four idx files: in the folder itself, under the data set's name, or as torchvision lays
+    them out."""
+    if not data_dir.is_dir():
+        raise DataError(f"the data folder {data_dir} does not exist",
+                        "name a folder with idx files: --data-dir (or RNNJOB_DATA_DIR)")
+    folders = [data_dir / name, data_dir / _TORCHVISION_CLASS[name] / "raw", data_dir]
+    found = [[_find(folder, stem) for stem in _STEMS] for folder in folders]
+    for files in found:
+        if all(files):
+            return [path for path in files if path]
+    fullest = max(found, key=lambda files: sum(path is not None for path in files))
+    missing = [stem for stem, path in zip(_STEMS, fullest, strict=True) if path is None]
+    raise DataError(
+        f"{data_dir} lacks {', '.join(_file_name(stem) for stem in missing)} (plain or .gz)",
+        f"put the four idx files of {name} there, leave --data-dir out to download them, "
+        f"or take --dataset {SAMPLE}",
+    )
+
+
+def _file_name(stem: str) -> str:
+    return f"{stem}-idx{3 if stem.endswith('images') else 1}-ubyte"
+
+
+def _find(folder: Path, stem: str) -> Path | None:
+    name = _file_name(stem)
+    names = [name, f"{name}.gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _downloaded(name: str, cache: Path) -> list[Path]:
+    """The files in the cache, downloaded by torchvision if they are not there yet."""
+    with contextlib.suppress(DataError):
+        return _find_files(name, cache)
+    import torchvision.datasets
+
+    cls = getattr(torchvision.datasets, _TORCHVISION_CLASS[name])
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as scratch:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                cls(scratch, download=True)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+            raise DataError(
+                f"cannot download {name}: {reason}",
+                "name a folder that has its idx files: --data-dir, or take the digits shipped with "
+                f"rnnjob: --dataset {SAMPLE}",
+            ) from error
+        target = cache / _TORCHVISION_CLASS[name]
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.move(Path(scratch) / _TORCHVISION_CLASS[name], target)
+    return _find_files(name, cache)

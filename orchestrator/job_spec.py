@@ -1,0 +1,321 @@
+"""JobSpec: presets, YAML files, --set and flags become one validated, immutable spec.
+
+Precedence: explicit flag > --set > file > preset > environment > default.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError, model_validator
+
+from orchestrator.presets import PRESETS
+from orchestrator.units import parse_bytes, parse_duration
+from workers.config import (
+    AugmentConfig,
+    CheckpointConfig,
+    Config,
+    LogConfig,
+    ModelConfig,
+    NonNegative,
+    NonNegativeInt,
+    PositiveInt,
+    TrainingConfig,
+)
+from workers.errors import InputError
+
+Tree = dict[str, Any]
+
+
+class SpecError(InputError, ValueError):
+    """The spec is not valid; the cause names the key and its value."""
+
+
+def _duration_text(value: Any) -> Any:
+    if value is not None:
+        parse_duration(value)
+    return value
+
+
+def _size_text(value: Any) -> Any:
+    parse_bytes(value)
+    return value
+
+
+def _worker_count(value: Any) -> Any:
+    """A number, or `MIN:MAX` as text."""
+    if isinstance(value, str):
+        parts = value.split(":")
+        if len(parts) > 2 or not all(part.isdigit() for part in parts):
+            raise ValueError(f"'{value}' is neither a number nor MIN:MAX")
+        value = int(value) if len(parts) == 1 else value
+    if not isinstance(value, str):
+        return value
+    low, high = (int(part) for part in value.split(":"))
+    if not 1 <= low <= high:
+        raise ValueError(f"'{value}': MIN must be at least 1 and at most MAX")
+    return value
+
+
+Duration = Annotated[str | int | float, BeforeValidator(_duration_text)]
+Size = Annotated[str | int, BeforeValidator(_size_text)]
+
+
+class DatasetConfig(Config):
+    """What is learned from."""
+
+    name: Annotated[str, Field(min_length=1)] = "mnist"
+    data_dir: str | None = None
+    """Folder with idx files; where it is null, they are downloaded."""
+    num_shards: PositiveInt = 8
+    """The most workers that the job can ever use. Part of what decides the result."""
+    validation_rows: NonNegativeInt | Literal["auto"] = "auto"
+    """The first rows of the training split are held out; `auto`: one row in twelve."""
+    standardize: StrictBool = True
+    """Pixels to mean 0 and standard deviation 1 over the training rows; else within [0, 1]."""
+    test_head_rows: NonNegativeInt = 0
+    """Tell the accuracy on the first so many test rows, too."""
+    memory_budget: Size = "1GiB"
+    """Most bytes of rows that one worker may hold in memory."""
+
+
+class ScalingConfig(Config):
+    """How fast, never what."""
+
+    workers: Annotated[PositiveInt | str, BeforeValidator(_worker_count)] = 1
+    """Training processes: a number, or MIN:MAX for a job that grows and shrinks with the cluster."""
+    cpus_per_worker: PositiveInt | Literal["auto"] = "auto"
+    """Shards that a worker computes at once. `auto`: 1, or with --local all CPUs of the process."""
+    gpus_per_worker: NonNegative = 0.0
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """Fewest and most workers."""
+        low, _, high = str(self.workers).partition(":")
+        return int(low), int(high or low)
+
+
+class LimitsConfig(Config):
+    time: Duration | None = None
+    """The job ends, with a checkpoint, when it has run so long."""
+    pending_timeout: Duration = "10m"
+    """The job ends when its resources are not there in time."""
+    max_failures: NonNegativeInt = 3
+    """Restarts after a lost worker."""
+
+
+class JobSpec(Config):
+    """A whole job. `dataset`, `model`, `augment` and `training` decide its result; the rest does not."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "mnist-lstm"
+    dataset: DatasetConfig = DatasetConfig()
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    training: TrainingConfig = TrainingConfig()
+    scaling: ScalingConfig = ScalingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    limits: LimitsConfig = LimitsConfig()
+    log: LogConfig = LogConfig()
+    storage: Annotated[str, Field(min_length=1)] = "./runs"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "JobSpec":
+        shards, batch = self.dataset.num_shards, self.training.global_batch_size
+        if batch % shards:
+            below = batch // shards * shards
+            near = f"{below} or {below + shards}" if below else str(shards)
+            raise ValueError(
+                f"global_batch_size {batch} is not a multiple of num_shards {shards}"
+                f" | take {near}, or another num_shards"
+            )
+        most = self.scaling.worker_range[1]
+        if most > shards:
+            raise ValueError(
+                f"workers {most} is above num_shards {shards}, and each worker needs a shard"
+                f" | take at most {shards} workers, or more shards:"
+                f" --set dataset.num_shards={most}"
+            )
+        if self.dataset.validation_rows == 0 and self.training.keep == "best":
+            raise ValueError(
+                "keep 'best' has nothing to go by: validation_rows is 0"
+                " | hold rows out, or --set training.keep=last"
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def with_values(self, values: Mapping[str, Any]) -> "JobSpec":
+        """A copy with some keys, dotted, set anew."""
+        tree = self.model_dump(mode="json")
+        for key, value in values.items():
+            _set(tree, key, value)
+        return _validated(tree, "the spec")
+
+    def fingerprint(self, data_fingerprint: str) -> str:
+        """SHA-256 of all that decides the result: data, model, augmentation, training."""
+        dataset = {
+            "fingerprint": data_fingerprint,
+            "num_shards": self.dataset.num_shards,
+            "standardize": self.dataset.standardize,
+            "test_head_rows": self.dataset.test_head_rows,
+        }
+        content = {
+            "dataset": dataset,
+            "model": self.model.model_dump(mode="json"),
+            "augment": self.augment.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def build_spec(
+    preset: str | None = None,
+    file: Path | None = None,
+    assignments: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+) -> JobSpec:
+    """The spec of a submission.
+
+    Args:
+        preset: a name of `PRESETS`.
+        file: a YAML file with any of the spec's keys.
+        assignments: `a.b=value`, the value read as YAML.
+        flags: dotted keys of the flags that were given.
+        environment: dotted keys that environment variables gave.
+
+    Raises:
+        SpecError: with the key, its value, what is allowed, and the nearest valid key.
+    """
+    tree: Tree = {}
+    for key, value in (environment or {}).items():
+        _set(tree, key, value)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise SpecError(f"no preset '{preset}'", _choose(preset, PRESETS))
+        for key, value in PRESETS[preset].items():
+            _set(tree, key, value)
+    if file is not None:
+        _merge(tree, _read(file))
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set '{assignment}' is not of the form a.b=value",
+                            "for example --set training.epochs=3")
+        _set(tree, key.strip(), _yaml(text, f"--set {key}"))
+    for key, value in (flags or {}).items():
+        _set(tree, key, value)
+    return _validated(tree, str(file) if file else "the spec")
+
+
+def load_spec(text: str, where: str) -> JobSpec:
+    """A spec from the text of a job.yaml."""
+    content = _yaml(text, where)
+    if not isinstance(content, dict):
+        raise SpecError(f"{where} holds no mapping", "see rnnjob submit --print-config")
+    return _validated(content, where)
+
+
+def _read(file: Path) -> Tree:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read {file}: {error}", "check -c/--config") from error
+    content = _yaml(text, str(file))
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SpecError(f"{file} holds a {type(content).__name__}, not a mapping of keys",
+                        "see rnnjob submit --print-config")
+    return content
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{where} is not valid YAML: {' '.join(str(error).split())}",
+                        "mend the YAML") from error
+
+
+def _merge(tree: Tree, more: Tree) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _set(tree: Tree, dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise SpecError(f"'{dotted}' goes through '{parent}', which is no section",
+                            "see rnnjob submit --print-config")
+    if isinstance(value, dict) and isinstance(tree.get(last), dict):
+        _merge(tree[last], value)
+    else:
+        tree[last] = value
+
+
+def _validated(tree: Tree, where: str) -> JobSpec:
+    try:
+        return JobSpec.model_validate(tree)
+    except ValidationError as error:
+        raise _explained(error, where) from None
+
+
+def _explained(error: ValidationError, where: str) -> SpecError:
+    """The first thing that is wrong, as one line of cause and one of cure."""
+    # A union reports each of its members; the shortest way in says the most.
+    first = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
+    keys = [str(part) for part in first["loc"] if part in _ALL_KEYS]
+    key, given = ".".join(keys), first["input"]
+    if first["type"] == "extra_forbidden":
+        unknown = ".".join(str(part) for part in first["loc"])
+        return SpecError(f"unknown key '{unknown}' in {where}", _choose(unknown, _ALL_DOTTED))
+    message = first["msg"].removeprefix("Value error, ")
+    cause, _, cure = message.partition(" | ")
+    if not key:
+        return SpecError(cause, cure or "see rnnjob submit --print-config")
+    wanted = "; ".join(
+        dict.fromkeys(
+            e["msg"].removeprefix("Value error, ") for e in error.errors()
+            if e["loc"][: len(keys)] == first["loc"][: len(keys)]
+        )
+    )
+    return SpecError(f"{key} is {given!r} in {where}", f"{key}: {wanted}")
+
+
+def _choose(given: str, valid: Iterable[str]) -> str:
+    valid = list(valid)
+    # Compare last parts, too: `epochs` is meant for `training.epochs`.
+    last = given.rpartition(".")[2]
+    near = difflib.get_close_matches(given, valid, n=1, cutoff=0.7) or [
+        name for name in valid
+        if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.75)
+    ]
+    if near:
+        return f"did you mean '{near[0]}'?"
+    section = given.rpartition(".")[0]
+    here = [name for name in valid if name.rpartition(".")[0] == section] or valid
+    return "valid: " + ", ".join(here)
+
+
+def _dotted(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _dotted(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+_ALL_DOTTED = _dotted(JobSpec)
+_ALL_KEYS = {part for dotted in _ALL_DOTTED for part in dotted.split(".")}

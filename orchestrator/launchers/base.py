@@ -1,0 +1,32 @@
+"""The seam between a job and where it runs."""
+
+from typing import Protocol
+
+from workers.run_folder import RunFolder
+
+
+class Launcher(Protocol):
+    """Starts a job whose run folder is written, and knows whether it still runs.
+
+    What the job says of itself (state, metrics, result) is read from the run folder, whatever the
+    launcher; a graceful stop is asked for there, too: `RunFolder.ask_to_stop`.
+    """
+
+    mode: str
+    """How the run's status names this way of running."""
+
+    def submit(self, run: RunFolder) -> None:
+        """Starts the job and returns. Raises JobError where it cannot be started."""
+        ...
+
+    def is_alive(self, run: RunFolder) -> bool:
+        """Whether something still runs that could change the run folder."""
+        ...
+
+    def logs(self, run: RunFolder, num_lines: int) -> list[str]:
+        """The last lines that the job printed."""
+        ...
+
+    def kill(self, run: RunFolder) -> None:
+        """Ends the job at once, without a checkpoint."""
+        ...

@@ -1,0 +1,67 @@
+"""`--local`: the job in a thread of this process; no Ray."""
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from orchestrator.execution import Plan, execute
+from workers.config import SPLITS
+from workers.run_folder import RunFolder, StopWatch
+
+if TYPE_CHECKING:
+    from workers.shard_data import ShardData
+    from workers.train import TrainResult
+
+
+def num_usable_cpus() -> int:
+    """CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class LocalLauncher:
+    """Trains beside the thread that follows, which stays free for Ctrl-C."""
+
+    mode = "local"
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    def submit(self, run: RunFolder) -> None:
+        # A daemon: a second Ctrl-C must not wait for it.
+        self._thread = threading.Thread(
+            target=execute, args=(run, train_here), name="job", daemon=True
+        )
+        self._thread.start()
+
+    def is_alive(self, run: RunFolder) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def logs(self, run: RunFolder, num_lines: int) -> list[str]:
+        return []  # it printed to this process's own stderr
+
+    def kill(self, run: RunFolder) -> None:
+        """A thread cannot be ended; it dies with the process."""
+
+
+def train_here(plan: Plan) -> "TrainResult":
+    """Trains a planned job in this thread."""
+    from workers.shard_data import rows_from_table
+    from workers.train import train
+    from workers.worker import SingleProcessWorker
+
+    job = plan.job
+    if plan.spec.scaling.cpus_per_worker == "auto":
+        job = job.model_copy(
+            update={"cpus_per_worker": min(num_usable_cpus(), job.data.num_shards)}
+        )
+
+    def load_shard(shard: int) -> "ShardData":
+        return {
+            split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS
+        }
+
+    worker = SingleProcessWorker(
+        job.data.num_shards, load_shard, StopWatch(RunFolder.at(job.run_uri))
+    )
+    return train(job, worker)

@@ -1,0 +1,116 @@
+"""Ray on this machine, started for one job and gone with it.
+
+The driver is a process of its own: it outlives neither the job nor a kill, and Ray's chatter goes
+to logs/driver.log of the run. It is the same driver that runs on a cluster.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from workers.run_folder import RunFolder
+
+_MARK = "RNNJOB_RAY_DIR"
+_GRACE_S = 5.0
+
+
+class RayHereLauncher:
+    """Starts `python -m orchestrator.driver` and ends all that belongs to it."""
+
+    mode = "ray"
+
+    def __init__(self, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ray_dir: Path | None = None
+        self._log: Path | None = None
+
+    def submit(self, run: RunFolder) -> None:
+        # Short: Ray puts sockets below it, whose paths the kernel caps at 107 bytes.
+        self._ray_dir = Path(tempfile.mkdtemp(prefix="rnnjob-", dir="/tmp"))
+        self._log = self._log_path(run)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.driver", run.storage.uri],
+                env={**os.environ, **driver_environment(self._ray_dir)},
+                stdin=subprocess.DEVNULL,
+                stdout=None if self._verbose else log,
+                stderr=None if self._verbose else log,
+                start_new_session=True,  # Ctrl-C is ours to handle
+            )
+
+    def _log_path(self, run: RunFolder) -> Path:
+        assert self._ray_dir is not None
+        return (run.storage.local_path or self._ray_dir) / run.LOGS / "driver.log"
+
+    def is_alive(self, run: RunFolder) -> bool:
+        if self._process is None:
+            return False
+        if self._process.poll() is None:
+            return True
+        self._clean_up()
+        return False
+
+    def logs(self, run: RunFolder, num_lines: int) -> list[str]:
+        if self._log is None or not self._log.exists():
+            return []
+        return self._log.read_text(errors="replace").splitlines()[-num_lines:]
+
+    def kill(self, run: RunFolder) -> None:
+        if self._process and self._process.poll() is None:
+            _end([psutil.Process(self._process.pid)], grace_s=0)
+            self._process.wait()
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        """Ends what is left of this job's Ray, told by its own folder, and removes the folder."""
+        if self._ray_dir and self._ray_dir.exists():
+            _end(list(_processes_of(self._ray_dir)), _GRACE_S)
+            shutil.rmtree(self._ray_dir, ignore_errors=True)
+
+
+def driver_environment(ray_dir: Path) -> dict[str, str]:
+    """What the driver needs to know before it imports Ray."""
+    return {
+        _MARK: str(ray_dir),
+        # A token of this job's own: a private Ray must not touch ~/.ray, nor trust other users.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+
+
+def _processes_of(ray_dir: Path) -> list[psutil.Process]:
+    """Processes that were started with this folder in their environment or command line."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            mine = process.environ().get(_MARK) == str(ray_dir)
+            if mine or any(str(ray_dir) in word for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def _end(processes: list[psutil.Process], grace_s: float) -> None:
+    """Ends processes with all below them: SIGTERM, then SIGKILL."""
+    everyone = set(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            everyone.update(process.children(recursive=True))
+    everyone.discard(psutil.Process())
+    if grace_s:
+        for process in everyone:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        psutil.wait_procs(list(everyone), timeout=grace_s)
+    for process in everyone:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(list(everyone), timeout=grace_s)

@@ -1,0 +1,25 @@
+"""Named starting points: dotted keys over the defaults."""
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The classic TensorFlow experiment of a basic LSTM on MNIST rows: plain SGD, 20,000 steps.
+    "seed": {
+        "name": "mnist-seed",
+        "dataset.num_shards": 4,  # 32 rows a shard and step: enough work for a thread
+        "dataset.validation_rows": 5000,
+        "dataset.standardize": False,
+        "dataset.test_head_rows": 6000,
+        "model.kernel_init": "glorot-uniform",
+        "model.head_init": "normal",
+        "training.steps": 20000,
+        "training.global_batch_size": 128,
+        "training.optimizer": {"name": "sgd", "lr": 0.001, "weight_decay": 0.0},
+        "training.schedule": "constant",
+        "training.gradient_clip": 0.0,
+        "training.precision": "fp32",
+        "training.keep": "last",
+        "log.print_every_steps": 100,
+    },
+}

@@ -1,0 +1,79 @@
+"""result.json: the outcome of a run, for scripts. Keys are added, never changed."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.runs import RunStatus
+from workers.config import TrainJob
+from workers.run_folder import Json, RunFolder
+
+if TYPE_CHECKING:
+    from workers.train import TrainResult
+
+SCHEMA_VERSION = 1
+
+
+def build_result(
+    run: RunFolder,
+    job: TrainJob | None,
+    result: "TrainResult | None",
+    status: RunStatus,
+    started: float,
+) -> Json:
+    """What came out; for a run that did not end well, what is known from its metrics.
+
+    Args:
+        started: Unix time at which the execution began.
+    """
+    records = run.read_metrics()
+    epochs: list[Json] = result.epochs if result else [r for r in records if r["kind"] == "epoch"]
+    test = result.test if result else {}
+    best = result.best_epoch if result else None
+    of_best = next((e for e in epochs if e["epoch"] == best), epochs[-1] if epochs else {})
+    rows_seen = sum(r["rows"] for r in records if r.get("kind") == "step")
+    train_s = sum(epoch["train_s"] for epoch in epochs)
+    content: Json = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run.run_id,
+        "state": status.state,
+        "reason": status.reason,
+        "mode": status.mode,
+        "test_accuracy": test.get("accuracy"),
+        "test_loss": test.get("loss"),
+        "test_rows": test.get("rows"),
+        "validation_accuracy": of_best.get("validation_accuracy"),
+        "validation_loss": of_best.get("validation_loss"),
+        "best_epoch": best,
+        "epochs": len(epochs),
+        "steps": max((r.get("step", 0) for r in records), default=0),
+        "train_rows_seen": rows_seen,
+        "samples_per_s": sum(_rows(e) for e in epochs) / train_s if train_s else None,
+        "workers": status.workers,
+        "attempts": status.attempt,
+        "precision": job.training.precision if job else None,
+        "weights_sha256": result.weights_sha256 if result else None,
+        "fingerprint": job.fingerprint if job else None,
+        "wall_s": time.time() - started,
+        "seconds": {
+            key: sum(epoch[key] for epoch in epochs) for key in ("data_s", "compute_s", "exchange_s")
+        },
+        "data_account": [
+            {key: epoch[key] for key in _ACCOUNT if key in epoch} for epoch in epochs
+        ],
+        "history": [
+            {key: value for key, value in epoch.items() if key not in ("kind", "time")}
+            for epoch in epochs
+        ],
+        "per_class": test.get("per_class"),
+        "confusion_matrix": test.get("confusion_matrix"),
+    }
+    if "head_rows" in test:
+        content |= {"test_head_rows": test["head_rows"], "test_head_accuracy": test["head_accuracy"]}
+    return content
+
+
+_ACCOUNT = ("epoch", "rows_seen", "rows_seen_twice", "rows_dropped", "rows_not_reached")
+
+
+def _rows(epoch: dict[str, Any]) -> int:
+    return int(epoch["rows_seen"])

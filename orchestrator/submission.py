@@ -1,0 +1,89 @@
+"""From a spec to a run folder that a launcher can start."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import runs
+from orchestrator.datasets.prepare import PreparedData
+from orchestrator.execution import prepare_for
+from orchestrator.job_spec import JobSpec
+from orchestrator.launchers.local import num_usable_cpus
+from workers.run_folder import RunFolder
+from workers.shards import steps_per_epoch
+from workers.storage import Storage
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request that was checked, before anything is written."""
+
+    spec: JobSpec
+    data: PreparedData
+    run_id: str
+    mode: str
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(self.spec.storage)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole job."""
+        training = self.spec.training
+        per_epoch = steps_per_epoch(
+            self.data.shape.train_rows,
+            self.data.shape.num_shards,
+            training.global_batch_size // self.data.shape.num_shards,
+        )
+        return training.steps or training.epochs * per_epoch
+
+    def warnings(self) -> list[str]:
+        """What will work, but not as well as one might think."""
+        low, high = self.spec.scaling.worker_range
+        per_worker = self.spec.scaling.cpus_per_worker
+        wanted = high * (1 if per_worker == "auto" else per_worker)
+        there = num_usable_cpus()
+        if self.mode == "ray" and wanted > there:
+            return [
+                f"{high} workers want {wanted} CPUs, this machine has {there}: they take turns, "
+                "which is good for a rehearsal and no faster"
+            ]
+        return []
+
+    def plan(self) -> dict[str, Any]:
+        """What would run, for a dry run."""
+        shape, training = self.data.shape, self.spec.training
+        return {
+            "run_id": self.run_id,
+            "mode": self.mode,
+            "run_folder": self.storage.child(self.run_id).where(),
+            "dataset": shape.name,
+            "train_rows": shape.train_rows,
+            "validation_rows": shape.validation_rows,
+            "test_rows": shape.test_rows,
+            "shards": shape.num_shards,
+            "rows_per_shard_and_step": training.global_batch_size // shape.num_shards,
+            "steps": self.num_steps,
+            "workers": self.spec.scaling.workers if self.mode == "ray" else 1,
+            "prepared_data": str(self.data.folder),
+        }
+
+    def create_run(self) -> RunFolder:
+        """Writes the run folder. Raises RunExistsError or StorageError, leaving nothing behind."""
+        return runs.create_run(self.storage, self.run_id, self.spec.to_yaml(), self.mode)
+
+
+def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:
+    """Checks all that can be known before the job starts, and prepares its data.
+
+    Raises JobError.
+    """
+    run_id = run_id or runs.new_run_id(spec.name)
+    runs.check_run_id(run_id)
+    data_dir = spec.dataset.data_dir
+    if data_dir:
+        # The driver may run elsewhere than here.
+        spec = spec.with_values({"dataset.data_dir": str(Path(data_dir).expanduser().resolve())})
+    spec = spec.with_values({"storage": Storage(spec.storage).uri})
+    return Submission(spec, prepare_for(spec), run_id, mode)

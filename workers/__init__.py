@@ -1,0 +1,1 @@
+"""The training side of rnnjob: what a job does, whoever runs it."""

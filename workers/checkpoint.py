@@ -1,0 +1,196 @@
+"""Checkpoints: save whole or not at all, recognise damage, go back to the newest good one.
+
+::
+
+    checkpoints/step-00000324/
+        model.safetensors      parameters
+        optimizer.safetensors  the optimizer's tensors
+        best.safetensors       parameters of the best epoch so far
+        state.json             where the job is; see `Progress`
+        manifest.json          SHA-256 of each file above; written last
+
+No pickle: nothing in a storage can run code.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from workers.config import CheckpointConfig
+from workers.errors import CheckpointError
+from workers.run_folder import RunFolder
+from workers.storage import Storage
+
+SCHEMA_VERSION = 1
+_MANIFEST = "manifest.json"
+_PREFIX = "step-"
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class EpochSums:
+    """What has been added up since the epoch began, over all shards."""
+
+    loss_sum: float = 0.0
+    num_correct: int = 0
+    num_rows: int = 0
+    data_s: float = 0.0
+    compute_s: float = 0.0
+    exchange_s: float = 0.0
+    wall_s: float = 0.0
+
+
+@dataclass
+class Best:
+    """The best epoch so far, by validation accuracy, then by validation loss."""
+
+    epoch: int
+    accuracy: float
+    loss: float
+
+    def beats(self, other: "Best | None") -> bool:
+        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+@dataclass
+class Progress:
+    """Where a job is."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    step: int = 0
+    """Finished steps, over all epochs."""
+    step_in_epoch: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
+    best: Best | None = None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    """The records of the finished epochs."""
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Progress":
+        best = content["best"]
+        return cls(
+            **{
+                **content,
+                "sums": EpochSums(**content["sums"]),
+                "best": Best(**best) if best else None,
+            }
+        )
+
+
+@dataclass
+class Checkpoint:
+    """All that a job needs to go on as if it had never stopped."""
+
+    fingerprint: str
+    progress: Progress
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one run. Only worker 0 writes."""
+
+    def __init__(self, run: RunFolder, config: CheckpointConfig) -> None:
+        self._storage = run.storage.child(run.CHECKPOINTS)
+        self._config = config
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint, then removes those that are no longer to be kept."""
+        state = {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": checkpoint.fingerprint,
+            "progress": asdict(checkpoint.progress),
+        }
+        files = {
+            "model.safetensors": safetensors.torch.save(checkpoint.model),
+            "optimizer.safetensors": safetensors.torch.save(checkpoint.optimizer),
+            "best.safetensors": safetensors.torch.save(checkpoint.best),
+            "state.json": json.dumps(state).encode(),
+        }
+        folder = self._storage.child(_name(checkpoint.progress.step))
+        for name, data in files.items():
+            folder.write(name, data)
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "step": checkpoint.progress.step,
+            "best": bool(checkpoint.progress.best)
+            and checkpoint.progress.step_in_epoch == 0
+            and checkpoint.progress.best.epoch == checkpoint.progress.epoch,
+            "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        }
+        folder.write(_MANIFEST, json.dumps(manifest).encode())
+        self._retain()
+
+    def steps(self) -> list[int]:
+        """Steps for which there is a checkpoint, good or not; ascending."""
+        names = [name.removeprefix(_PREFIX) for name in self._storage.list()]
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def load(self, step: int, fingerprint: str) -> Checkpoint:
+        """Raises CheckpointError where a file is missing or damaged, or of another job."""
+        folder = self._storage.child(_name(step))
+        where = folder.where()
+        try:
+            expected = json.loads(folder.read(_MANIFEST))["sha256"]
+            files = {name: folder.read(name) for name in expected}
+            for name, data in files.items():
+                if hashlib.sha256(data).hexdigest() != expected[name]:
+                    raise CheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
+            state = json.loads(files["state.json"])
+            checkpoint = Checkpoint(
+                fingerprint=state["fingerprint"],
+                progress=Progress.from_json(state["progress"]),
+                model=safetensors.torch.load(files["model.safetensors"]),
+                optimizer=safetensors.torch.load(files["optimizer.safetensors"]),
+                best=safetensors.torch.load(files["best.safetensors"]),
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError,
+                SafetensorError) as error:
+            raise CheckpointError(f"{where} is not whole: {error!r}") from error
+        if checkpoint.fingerprint != fingerprint:
+            raise CheckpointError(
+                f"{where} belongs to another job: fingerprint {checkpoint.fingerprint[:12]}, "
+                f"not {fingerprint[:12]}",
+                "start a new run for a changed spec",
+            )
+        return checkpoint
+
+    def latest(self, fingerprint: str) -> Checkpoint | None:
+        """The newest good one; damaged ones are passed over with a warning."""
+        for step in reversed(self.steps()):
+            try:
+                return self.load(step, fingerprint)
+            except CheckpointError as error:
+                log.warning("passing over a checkpoint: %s", error.cause)
+        return None
+
+    def _retain(self) -> None:
+        steps = self.steps()
+        manifests = {step: _manifest(self._storage.child(_name(step))) for step in steps}
+        good = [step for step in steps if manifests[step]]
+        latest = good[-self._config.keep_latest :]
+        bests = [step for step in good if manifests[step].get("best")]
+        keep = {*latest, *(bests[-self._config.keep_best :] if self._config.keep_best else ())}
+        for step in steps:
+            if step not in keep:
+                self._storage.delete(_name(step))
+
+
+def _name(step: int) -> str:
+    return f"{_PREFIX}{step:08d}"
+
+
+def _manifest(folder: Storage) -> dict[str, Any]:
+    try:
+        content = json.loads(folder.read(_MANIFEST))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

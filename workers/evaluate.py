@@ -1,0 +1,106 @@
+"""A split to summed metrics: every row exactly once, shard by shard.
+
+C classes, K sums of a shard.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workers.config import TrainJob
+from workers.errors import RowAccountError
+from workers.gradients import MICRO_BATCH_ROWS, ShardThreads, classify, to_unit
+from workers.model import SequenceClassifier
+from workers.shard_data import Rows, ShardData
+from workers.worker import Worker, add_in_order
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of a whole split."""
+
+    num_rows: int
+    loss: float
+    accuracy: float
+    head_accuracy: float | None
+    """Of the first `num_head_rows` rows of the split; none where that is 0."""
+    confusion_CC: list[list[int]]
+    """Rows by true class (first index) and predicted class."""
+
+    def per_class(self) -> list[dict[str, float | int | None]]:
+        """Precision and recall of each class; None where nothing was predicted, or there is no row."""
+        table = torch.tensor(self.confusion_CC)
+        predicted, actual = table.sum(dim=0).tolist(), table.sum(dim=1).tolist()
+        return [
+            {
+                "class": c,
+                "rows": actual[c],
+                "precision": self.confusion_CC[c][c] / predicted[c] if predicted[c] else None,
+                "recall": self.confusion_CC[c][c] / actual[c] if actual[c] else None,
+            }
+            for c in range(len(actual))
+        ]
+
+
+def evaluate(
+    model: SequenceClassifier,
+    job: TrainJob,
+    worker: Worker,
+    threads: ShardThreads,
+    data: dict[int, ShardData],
+    split: str,
+    num_head_rows: int = 0,
+) -> Evaluation:
+    """Runs the model over the hosted shards of a split and adds up over all workers.
+
+    Raises RowAccountError where the rows counted are not the rows of the split.
+    """
+
+    def sums_of(shard: int) -> Tensor:
+        # Row i of a shard is row shard + i * num_shards of its split.
+        rows = data[shard][split]
+        in_head = max(0, -(-(num_head_rows - shard) // job.data.num_shards))
+        return _shard_sums(model, job, rows, in_head)
+
+    rows_LK = torch.stack(threads.map(sums_of, list(worker.shards)))
+    sums = add_in_order(worker.gather(rows_LK)).tolist()
+    loss_sum, num_correct, num_rows, head_correct, *confusion = sums
+    expected = job.data.num_rows(split)
+    if num_rows != expected:
+        raise RowAccountError(f"{num_rows:.0f} rows of the {split} split counted, it has {expected}")
+    classes = job.data.num_classes
+    num_head_rows = min(num_head_rows, expected)
+    return Evaluation(
+        num_rows=int(num_rows),
+        loss=loss_sum / num_rows,
+        accuracy=num_correct / num_rows,
+        head_accuracy=head_correct / num_head_rows if num_head_rows else None,
+        confusion_CC=[
+            [int(n) for n in confusion[c * classes : (c + 1) * classes]] for c in range(classes)
+        ],
+    )
+
+
+def _shard_sums(model: SequenceClassifier, job: TrainJob, rows: Rows, in_head: int) -> Tensor:
+    """(4 + C*C) float64: loss sum, correct rows, rows, correct head rows, confusion matrix."""
+    classes = job.data.num_classes
+    sums = torch.zeros(4 + classes * classes, dtype=torch.float64, device=rows.labels_N.device)
+    seen = 0
+    with torch.no_grad():
+        parts = zip(rows.images_NHW.split(MICRO_BATCH_ROWS), rows.labels_N.split(MICRO_BATCH_ROWS),
+                    strict=True)
+        for images_BHW, labels_B in parts:
+            if not len(labels_B):  # an empty shard still splits into one empty part
+                continue
+            logits_BC = classify(model, to_unit(images_BHW), job)
+            predicted_B = logits_BC.argmax(dim=1)
+            right_B = predicted_B == labels_B
+            sums[0] += F.cross_entropy(logits_BC, labels_B, reduction="sum")
+            sums[1] += right_B.sum()
+            sums[2] += len(labels_B)
+            sums[3] += right_B[: max(0, in_head - seen)].sum()
+            sums[4:] += torch.bincount(labels_B * classes + predicted_B, minlength=classes**2)
+            seen += len(labels_B)
+    return sums

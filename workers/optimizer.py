@@ -1,0 +1,52 @@
+"""Optimizers by name, and learning-rate schedules as pure functions of the step."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from workers.config import OptimizerConfig
+
+_WARM_UP = 0.3
+_FIRST = 1 / 25
+_LAST = 1e-4
+
+
+def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """torch's own; `foreach` off, so that one element's update never depends on its neighbours."""
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            parameters, config.lr, momentum=config.momentum,
+            weight_decay=config.weight_decay, foreach=False,
+        )
+    cls = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return cls(parameters, config.lr, weight_decay=config.weight_decay, foreach=False)
+
+
+def lr_factor(schedule: str, step: int, num_steps: int) -> float:
+    """Share of the peak learning rate in step `step` (from 0) of `num_steps`.
+
+    `one-cycle` (Smith and Topin, 2018): cosine from 1/25 to 1 over the first 30%, then cosine down to
+    1e-4; `cosine` (Loshchilov and Hutter, 2017): from 1 to 0 without restarts.
+    """
+    if schedule == "constant":
+        return 1.0
+    done = step / num_steps
+    if schedule == "cosine":
+        return _cosine(1.0, 0.0, done)
+    if done < _WARM_UP:
+        return _cosine(_FIRST, 1.0, done / _WARM_UP)
+    return _cosine(1.0, _LAST, (done - _WARM_UP) / (1 - _WARM_UP))
+
+
+def _cosine(first: float, last: float, share: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+
+
+def clip_(gradient_N: Tensor, limit: float) -> float:
+    """Scales the gradient in place to an L2 norm of at most `limit` (0: no limit); the norm before."""
+    norm = float(torch.linalg.vector_norm(gradient_N))
+    if 0 < limit < norm:
+        gradient_N.mul_(limit / norm)
+    return norm

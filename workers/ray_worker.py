@@ -1,0 +1,134 @@
+"""RayWorker: the loop's worker inside Ray Train, and the shards' way through Ray Data.
+
+Each shard is one Ray Data dataset of its own, not split by Ray: a worker asks for just the shards
+it hosts at the present world size. Ray's own splitting would drop rows (`equal=True`) and depend on
+the number of workers.
+
+L shards of this worker, S shards of the job, W workers, N numbers per row, M numbers per slice.
+"""
+
+import logging
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from workers.config import SPLITS, TrainJob
+from workers.errors import DataError, SharedError
+from workers.run_folder import RunFolder, StopRequest, StopWatch
+from workers.shard_data import ShardData, rows_from_table
+from workers.shards import hosted_shards
+from workers.train import train
+from workers.worker import add_in_order
+
+
+def dataset_name(shard: int) -> str:
+    return f"shard-{shard}"
+
+
+def shard_table(splits: dict[str, pa.Table]) -> pa.Table:
+    """All rows of a shard as one table: image, label, split, position."""
+    tables = []
+    for number, split in enumerate(SPLITS):
+        table = splits[split]
+        rows = len(table)
+        table = table.append_column("split", pa.array([number] * rows, pa.int8()))
+        tables.append(table.append_column("position", pa.array(range(rows), pa.int64())))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def split_table(table: pa.Table, job: TrainJob, shard: int) -> ShardData:
+    """The reverse of `shard_table`, whatever order the rows came in.
+
+    Raises DataError where rows are missing.
+    """
+    data = {}
+    for number, split in enumerate(SPLITS):
+        part = table.filter(pc.equal(table["split"], number)).sort_by("position")
+        expected = len(range(shard, job.data.num_rows(split), job.data.num_shards))
+        if part["position"].to_pylist() != list(range(expected)):
+            raise DataError(
+                f"shard {shard} of {job.data.name} came with {len(part)} {split} rows of {expected}"
+            )
+        data[split] = rows_from_table(part, job.data)
+    return data
+
+
+class RayWorker:
+    """One of W processes of a Ray Train worker group, joined by torch.distributed."""
+
+    def __init__(self, job: TrainJob) -> None:
+        context = ray.train.get_context()
+        self.rank: int = context.get_world_rank()
+        self.world_size: int = context.get_world_size()
+        self.device: torch.device = ray.train.torch.get_device()
+        self.shards = hosted_shards(job.data.num_shards, self.world_size, self.rank)
+        self._job = job
+        self._hosted = [
+            len(hosted_shards(job.data.num_shards, self.world_size, rank))
+            for rank in range(self.world_size)
+        ]
+        self._stop = StopWatch(RunFolder.at(job.run_uri))
+
+    def load_shard(self, shard: int) -> ShardData:
+        dataset = ray.train.get_dataset_shard(dataset_name(shard))
+        batches = list(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+        return split_table(pa.concat_tables(batches), self._job, shard)
+
+    def ordered_sum(self, rows_LN: Tensor) -> Tensor:
+        """Gathers all S rows for one slice of the numbers per worker, adds them in shard order, and
+        shares the slices: about N*S/W + N numbers of traffic per worker, 2N where W is S."""
+        if self.world_size == 1:
+            return add_in_order(rows_LN)
+        hosted, size = rows_LN.shape
+        width = -(-size // self.world_size)
+        padded = torch.nn.functional.pad(rows_LN, (0, width * self.world_size - size))
+        by_rank_WLM = padded.view(hosted, self.world_size, width).transpose(0, 1).contiguous()
+        slice_SM = rows_LN.new_empty(sum(self._hosted), width)
+        dist.all_to_all_single(
+            slice_SM.view(-1),
+            by_rank_WLM.view(-1),
+            [count * width for count in self._hosted],
+            [hosted * width] * self.world_size,
+        )
+        total = rows_LN.new_empty(width * self.world_size)
+        dist.all_gather_into_tensor(total, add_in_order(slice_SM))
+        return total[:size]
+
+    def all_reduce(self, row_N: Tensor) -> Tensor:
+        if self.world_size > 1:
+            dist.all_reduce(row_N)
+        return row_N
+
+    def gather(self, rows_LN: Tensor) -> Tensor:
+        if self.world_size == 1:
+            return rows_LN
+        most, size = max(self._hosted), rows_LN.shape[1]
+        padded = rows_LN.new_zeros(most, size)
+        padded[: len(rows_LN)] = rows_LN
+        gathered = rows_LN.new_empty(self.world_size * most, size)
+        dist.all_gather_into_tensor(gathered, padded)
+        parts = gathered.view(self.world_size, most, size)
+        return torch.cat([parts[rank, :count] for rank, count in enumerate(self._hosted)])
+
+    def stop_requested(self) -> StopRequest | None:
+        return self._stop()
+
+
+def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
+    """What each Ray Train worker runs. `config`: a TrainJob as JSON.
+
+    Returns the TrainResult as JSON, or the error that all workers met alike: raised, it would make
+    Ray try again in vain.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    job = TrainJob.model_validate_json(config["job"])
+    try:
+        return {"result": train(job, RayWorker(job)).to_json()}
+    except SharedError as error:
+        return {"error": error}

@@ -1,0 +1,140 @@
+"""A folder on any file system that pyarrow.fs opens: a local path, s3://, gs://, hdfs://.
+
+Names are relative to the folder, with `/` between the parts. A file appears whole or not at all.
+"""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from workers.errors import StorageError
+
+
+@contextlib.contextmanager
+def _explained(action: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
+        raise StorageError(
+            f"cannot {action} {where}: {reason}",
+            "check that the storage exists, is writable and has room, or name another: --storage",
+        ) from error
+
+
+class Storage:
+    """One folder; need not exist yet."""
+
+    def __init__(self, uri: str) -> None:
+        if "://" in uri:
+            with _explained("open", uri):
+                self._fs, self._root = fs.FileSystem.from_uri(uri)
+            self.uri = uri
+        else:
+            self._fs, self._root = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+            self.uri = self._root
+        self._root = self._root.rstrip("/") or "/"
+
+    def child(self, name: str) -> "Storage":
+        """The folder `name` in this one."""
+        child = object.__new__(Storage)
+        child._fs, child._root = self._fs, f"{self._root}/{name}"
+        # A URI may end in options: s3://bucket/runs?region=...
+        base, mark, options = self.uri.partition("?")
+        child.uri = f"{base.rstrip('/')}/{name}{mark}{options}"
+        return child
+
+    @property
+    def local_path(self) -> Path | None:
+        """The folder as a path of this machine, if it is one."""
+        return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
+
+    def where(self, name: str = "") -> str:
+        """How to name a file to a person."""
+        path = f"{self._root}/{name}" if name else self._root
+        return path if self.local_path else f"{self._fs.type_name}://{path}"
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def create(self) -> None:
+        """Makes the folder and those above it; fine where it exists."""
+        with _explained("create", self.where()):
+            self._fs.create_dir(self._root, recursive=True)
+
+    def create_new(self) -> bool:
+        """Makes the folder; False where it exists (told apart surely on a local disk only: other
+        file systems have no such atomic step)."""
+        if path := self.local_path:
+            with _explained("create", self.where()):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    return False
+            return True
+        if self.list():
+            return False
+        self.create()
+        return True
+
+    def write(self, name: str, data: bytes) -> None:
+        """The whole file at once: readers see the old content or the new."""
+        path = self._path(name)
+        with _explained("write", self.where(name)):
+            if self.local_path is None:  # object stores show an object only once it is complete
+                with self._fs.open_output_stream(path) as stream:
+                    stream.write(data)
+                return
+            beside = Path(path).with_name(f".{Path(path).name}.{uuid.uuid4().hex[:8]}")
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(beside, "xb") as file:
+                    file.write(data)
+                os.replace(beside, path)
+            except BaseException:
+                beside.unlink(missing_ok=True)
+                raise
+
+    def read(self, name: str) -> bytes:
+        """Raises FileNotFoundError where there is no such file."""
+        with _explained("read", self.where(name)), self._fs.open_input_stream(
+            self._path(name)
+        ) as stream:
+            data: bytes = stream.read()
+            return data
+
+    def exists(self, name: str = "") -> bool:
+        with _explained("read", self.where(name)):
+            info = self._fs.get_file_info(self._path(name))
+            return bool(info.type != fs.FileType.NotFound)
+
+    def list(self, name: str = "") -> list[str]:
+        """Names of files and folders directly in a folder, sorted; empty where it is missing."""
+        with _explained("list", self.where(name)):
+            infos = self._fs.get_file_info(fs.FileSelector(self._path(name), allow_not_found=True))
+            return sorted(info.base_name for info in infos)
+
+    def delete(self, name: str = "") -> None:
+        """A folder with all in it; fine where it is missing."""
+        with _explained("delete", self.where(name)), contextlib.suppress(FileNotFoundError):
+            self._fs.delete_dir(self._path(name))
+
+    def delete_file(self, name: str) -> None:
+        with _explained("delete", self.where(name)):
+            self._fs.delete_file(self._path(name))
+
+    def upload(self, folder: Path, name: str) -> None:
+        """Copies a folder of this machine into this one as `name`."""
+        with _explained("write", self.where(name)):
+            fs.copy_files(
+                str(folder), self._path(name), source_filesystem=fs.LocalFileSystem(),
+                destination_filesystem=self._fs,
+            )

@@ -1,0 +1,363 @@
+"""The one training loop, for one worker of any job.
+
+What every worker computes is the same: the sums over all shards, and from them the same weights.
+Worker 0 also keeps the record: metrics, checkpoints, the model.
+"""
+
+import contextlib
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from workers.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
+from workers.config import SPLITS, TrainJob
+from workers.errors import DivergedError, ReplicaError, RowAccountError
+from workers.evaluate import Evaluation, evaluate
+from workers.gradients import Gradients, ShardThreads, Step
+from workers.metrics_log import MetricsLog, RecordSink
+from workers.model import build_model
+from workers.optimizer import build_optimizer, clip_, lr_factor
+from workers.run_folder import RunFolder, StopRequest
+from workers.shard_data import Rows
+from workers.shards import epoch_order, step_rows, steps_per_epoch
+from workers.weights import (
+    Weights,
+    load_optimizer,
+    load_weights,
+    model_file,
+    optimizer_tensors,
+    weights_of,
+    weights_sha256,
+)
+from workers.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of the training, the same on every worker."""
+
+    steps: int
+    epochs: list[dict[str, Any]]
+    stopped: StopRequest | None = None
+    best_epoch: int | None = None
+    weights_sha256: str | None = None
+    test: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> TrainResult:
+    """Trains from the newest checkpoint of the run folder, or from the start.
+
+    Args:
+        job: the resolved job; all workers are given the same.
+        worker: this process.
+        sink: is shown each record of the metrics on worker 0, as it is written.
+
+    Raises:
+        JobError: the job cannot go on; its last checkpoint stays.
+    """
+    _be_deterministic(worker.device)
+    # A fused backward pass uses the worker's CPUs as intra-op threads instead.
+    threads = ShardThreads(1 if job.training.gradients == "fused" else job.cpus_per_worker)
+    with contextlib.closing(threads):
+        loop = _Loop(job, worker, threads)
+        loop.restore()
+        with contextlib.ExitStack() as stack:
+            if worker.rank == 0:
+                loop.log = stack.enter_context(
+                    MetricsLog(loop.run, loop.progress.step, sink)
+                )
+            return loop.run_to_end()
+
+
+def _be_deterministic(device: torch.device) -> None:
+    if device.type == "cuda":
+        # Needs CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment: see ray_worker.
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+
+
+class _Loop:
+    """One worker's state of one job."""
+
+    def __init__(self, job: TrainJob, worker: Worker, threads: ShardThreads) -> None:
+        self.job, self.worker, self.threads = job, worker, threads
+        self.run = RunFolder.at(job.run_uri)
+        self.checkpoints = Checkpoints(self.run, job.checkpoint)
+        self.progress = Progress()
+        self.best: Weights = {}
+        self.log: MetricsLog | None = None
+        self.stop: StopRequest | None = None
+        self.model = build_model(
+            job.model, job.data, job.training.seed, job.training.bptt_steps
+        ).to(worker.device)
+        self.names = [name for name, _ in self.model.named_parameters()]
+        self.optimizer = build_optimizer(job.training.optimizer, self.model.parameters())
+        self.gradients = Gradients(self.model, job, worker, threads)
+        loaded = {shard: worker.load_shard(shard) for shard in worker.shards}
+        self.data = {
+            shard: {split: rows[split].to(worker.device) for split in SPLITS}
+            for shard, rows in loaded.items()
+        }
+        self.steps_per_epoch = steps_per_epoch(
+            job.data.train_rows, job.data.num_shards, job.rows_per_shard_step
+        )
+        self.num_steps = job.training.steps or job.training.epochs * self.steps_per_epoch
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Takes up the checkpoint that worker 0 finds; all workers the same one."""
+        found = self.checkpoints.latest(self.job.fingerprint) if self.worker.rank == 0 else None
+        step = int(self._from_first(found.progress.step if found else 0))
+        if not step:
+            return
+        checkpoint = found or self.checkpoints.load(step, self.job.fingerprint)
+        self.progress, self.best = checkpoint.progress, checkpoint.best
+        load_weights(self.model, checkpoint.model)
+        load_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        log.info("going on from the checkpoint of step %d", step)
+
+    def run_to_end(self) -> TrainResult:
+        self._record(
+            "start", attempt=self.log.attempt if self.log else 0, workers=self.worker.world_size
+        )
+        while self.progress.step < self.num_steps:
+            self._run_epoch()
+            if self.stop:
+                self._save()
+                return TrainResult(self.progress.step, self.progress.epochs, stopped=self.stop)
+            self._end_epoch()
+        return self._finish()
+
+    def _run_epoch(self) -> None:
+        """Steps until the epoch or the job ends, or a stop is asked for."""
+        progress, job = self.progress, self.job
+        orders = {
+            shard: epoch_order(job.training.seed, progress.epoch, shard, len(rows["train"]))
+            for shard, rows in self.data.items()
+        }
+        visits = self._visits(orders)
+        while progress.step_in_epoch < self.steps_per_epoch and progress.step < self.num_steps:
+            started = time.perf_counter()
+            batches = self._batches(orders, visits)
+            data_s = time.perf_counter() - started
+            stop = self.worker.stop_requested() if self.worker.rank == 0 else None
+            step = self.gradients.step(
+                progress.epoch, progress.step_in_epoch, batches, stop is not None
+            )
+            self._apply(step)
+            self._add(step, data_s, time.perf_counter() - started)
+            if step.stop:
+                # Only worker 0 knows why; its result is the one that counts.
+                self.stop = stop or StopRequest("asked for by worker 0")
+                return
+            self._save_if_due()
+        self._close_account(visits)
+
+    def _visits(self, orders: dict[int, NDArray[np.int64]]) -> dict[int, NDArray[np.uint8]]:
+        """How often each row was used in this epoch, the steps before a restart included."""
+        visits = {shard: np.zeros(len(order), np.uint8) for shard, order in orders.items()}
+        for shard, order in orders.items():
+            done = self.progress.step_in_epoch * self.job.rows_per_shard_step
+            np.add.at(visits[shard], order[:done], 1)
+        return visits
+
+    def _batches(
+        self, orders: dict[int, NDArray[np.int64]], visits: dict[int, NDArray[np.uint8]]
+    ) -> dict[int, Rows]:
+        batches = {}
+        for shard, order in orders.items():
+            index = step_rows(order, self.progress.step_in_epoch, self.job.rows_per_shard_step)
+            np.add.at(visits[shard], index, 1)
+            where = torch.from_numpy(index).to(self.worker.device)
+            rows = self.data[shard]["train"]
+            batches[shard] = Rows(rows.images_NHW[where], rows.labels_N[where])
+        return batches
+
+    def _apply(self, step: Step) -> None:
+        """Clips, schedules, steps: on every worker the same, with one intra-op thread."""
+        training = self.job.training
+        self.gradient_norm = clip_(step.gradient_N, training.gradient_clip)
+        if not math.isfinite(self.gradient_norm + step.loss_sum):
+            raise DivergedError(
+                f"training diverged at step {self.progress.step + 1}: loss "
+                f"{step.loss_sum / step.num_rows}, gradient norm {self.gradient_norm}",
+                f"lower the learning rate (--lr, now {training.optimizer.lr:g}) or clip the "
+                "gradient: --set training.gradient_clip=1",
+            )
+        factor = lr_factor(training.schedule, self.progress.step, self.num_steps)
+        self.lr = training.optimizer.lr * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        self.gradients.assign(step.gradient_N)
+        self.optimizer.step()
+
+    def _add(self, step: Step, data_s: float, wall_s: float) -> None:
+        progress, sums = self.progress, self.progress.sums
+        progress.step += 1
+        progress.step_in_epoch += 1
+        sums.loss_sum += step.loss_sum
+        sums.num_correct += step.num_correct
+        sums.num_rows += step.num_rows
+        sums.data_s += data_s
+        sums.exchange_s += step.exchange_s
+        sums.compute_s += wall_s - data_s - step.exchange_s
+        sums.wall_s += wall_s
+        self._record(
+            "step",
+            epoch=progress.epoch + 1,
+            loss=step.loss_sum / step.num_rows,
+            accuracy=step.num_correct / step.num_rows,
+            rows=step.num_rows,
+            lr=self.lr,
+            gradient_norm=self.gradient_norm,
+        )
+
+    def _close_account(self, visits: dict[int, NDArray[np.uint8]]) -> None:
+        """Counts the rows used over all workers; an epoch that ran whole used each row once."""
+        counts_LK = [
+            [int((v > 0).sum()), int((v > 1).sum()), int((v == 0).sum())] for v in visits.values()
+        ]
+        rows_LK = torch.tensor(counts_LK, dtype=torch.float64, device=self.worker.device)
+        once, twice, never = self.worker.gather(rows_LK).sum(dim=0).tolist()
+        whole = self.progress.step_in_epoch == self.steps_per_epoch
+        self.account = {
+            "rows_seen": int(once),
+            "rows_seen_twice": int(twice),
+            "rows_dropped": int(never) if whole else 0,
+            "rows_not_reached": 0 if whole else int(never),
+        }
+        counted = self.progress.sums.num_rows
+        if twice or (whole and never) or counted != once:
+            raise RowAccountError(
+                f"epoch {self.progress.epoch + 1} used {counted} rows: {int(twice)} of them twice, "
+                f"{int(never)} of {self.job.data.train_rows} never"
+            )
+
+    def _end_epoch(self) -> None:
+        """Validates, keeps the best weights, writes the epoch's record and a checkpoint."""
+        progress, sums = self.progress, self.progress.sums
+        record: dict[str, Any] = {
+            "epoch": progress.epoch + 1,
+            "train_loss": sums.loss_sum / sums.num_rows,
+            "train_accuracy": sums.num_correct / sums.num_rows,
+            "samples_per_s": sums.num_rows / sums.wall_s,
+            "data_s": sums.data_s,
+            "compute_s": sums.compute_s,
+            "exchange_s": sums.exchange_s,
+            "train_s": sums.wall_s,
+            "workers": self.worker.world_size,
+            **self.account,
+        }
+        weights = weights_of(self.model)
+        self._check_replicas(weights)
+        if self.job.data.validation_rows:
+            record |= self._validate(weights)
+        progress.epoch += 1
+        progress.step_in_epoch = 0
+        progress.sums = EpochSums()
+        progress.epochs.append({"step": progress.step, **record})
+        self._record("epoch", **record)
+        self._save()
+
+    def _validate(self, weights: Weights) -> dict[str, float]:
+        started = time.perf_counter()
+        found = self._evaluate("validation")
+        here = Best(self.progress.epoch + 1, found.accuracy, found.loss)
+        if here.beats(self.progress.best):
+            self.progress.best, self.best = here, weights
+        return {
+            "validation_loss": found.loss,
+            "validation_accuracy": found.accuracy,
+            "validation_s": time.perf_counter() - started,
+        }
+
+    def _finish(self) -> TrainResult:
+        """Chooses the final weights, stores and tests them."""
+        best = self.progress.best
+        keep_best = self.job.training.keep == "best" and best is not None
+        if keep_best:
+            load_weights(self.model, self.best)
+        weights = weights_of(self.model)
+        if self.worker.rank == 0:
+            self.run.storage.write(self.run.MODEL, model_file(weights, self.job))
+        head_rows = self.job.data.test_head_rows
+        found = self._evaluate("test", head_rows)
+        self._record("test", loss=found.loss, accuracy=found.accuracy)
+        test: dict[str, Any] = {
+            "rows": found.num_rows,
+            "loss": found.loss,
+            "accuracy": found.accuracy,
+            "per_class": found.per_class(),
+            "confusion_matrix": found.confusion_CC,
+        }
+        if head_rows:
+            test |= {"head_rows": head_rows, "head_accuracy": found.head_accuracy}
+        return TrainResult(
+            steps=self.progress.step,
+            epochs=self.progress.epochs,
+            best_epoch=best.epoch if keep_best and best else None,
+            weights_sha256=weights_sha256(weights),
+            test=test,
+        )
+
+    def _evaluate(self, split: str, head_rows: int = 0) -> Evaluation:
+        return evaluate(
+            self.model, self.job, self.worker, self.threads, self.data, split, head_rows
+        )
+
+    def _save_if_due(self) -> None:
+        config = self.job.checkpoint
+        by_steps = config.every_steps and self.progress.step % config.every_steps == 0
+        by_time = config.every_s and time.monotonic() - self.saved_at >= config.every_s
+        inside = 0 < self.progress.step_in_epoch < self.steps_per_epoch
+        if inside and (by_steps or by_time):
+            self._save()
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if self.worker.rank:
+            return
+        if self.log:
+            self.log.flush()  # the steps before a checkpoint are in the metrics
+        self.checkpoints.save(
+            Checkpoint(
+                fingerprint=self.job.fingerprint,
+                progress=self.progress,
+                model=weights_of(self.model),
+                optimizer=optimizer_tensors(self.optimizer, self.names),
+                best=self.best,
+            )
+        )
+
+    def _check_replicas(self, weights: Weights) -> None:
+        """All workers must hold the same weights; else the result would hang on who holds them."""
+        words = np.frombuffer(bytes.fromhex(weights_sha256(weights))[:24], np.uint32)
+        rows = np.tile(words.astype(np.float64), (len(self.worker.shards), 1))
+        seen = self.worker.gather(torch.from_numpy(rows).to(self.worker.device))
+        if not bool((seen == seen[0]).all()):
+            raise ReplicaError(
+                f"the workers' weights differ after epoch {self.progress.epoch + 1}",
+                "run all workers on machines with the same CPU or GPU and the same packages",
+            )
+
+    def _from_first(self, value: float) -> float:
+        """Worker 0's value, on every worker."""
+        rows = torch.full((len(self.worker.shards), 1), float(value), dtype=torch.float64)
+        return float(self.worker.gather(rows.to(self.worker.device))[0, 0])
+
+    def _record(self, kind: str, **values: Any) -> None:
+        if self.log:
+            self.log.write(
+                {"kind": kind, "step": self.progress.step, **values, "time": time.time()}
+            )
