@@ -158,9 +158,12 @@ def _explained(error: Exception, max_failures: int) -> JobError:
             if isinstance(seen, JobError):
                 return seen
             seen = seen.__cause__ or getattr(seen, "cause", None)
-    lines = [line for line in str(causes[0] if causes else error).strip().splitlines() if line.strip()]
+    lines = [
+        line for line in str(causes[0] if causes else error).strip().splitlines() if line.strip()
+    ]
+    last = lines[-1] if lines else repr(error)
     return WorkerFailedError(
-        f"a worker failed, and again after {max_failures} restarts: {lines[-1] if lines else error!r}",
+        f"a worker failed, and again after {max_failures} restarts: {last}",
         "see logs/driver.log in the run folder, or run again with --verbose",
     )
 

@@ -52,8 +52,13 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
     Never raises for what goes wrong with the job: the outcome is the status.
     """
     status = replace(
-        runs.read_status(run), state=runs.PENDING, reason="", cure="", exit_code=None,
-        ended_at=None, **runs.this_process(),
+        runs.read_status(run),
+        state=runs.PENDING,
+        reason="",
+        cure="",
+        exit_code=None,
+        ended_at=None,
+        **runs.this_process(),
     )
     runs.write_status(run, status)
     started = time.time()
@@ -72,18 +77,21 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
                 f"its checkpoint of step {result.steps} is in {run.storage.where(run.CHECKPOINTS)}",
                 result.stopped.exit_code,
             )
-        outcome = {"state": runs.SUCCEEDED, "exit_code": 0}
+        outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0}
     except JobError as error:
         stopped = isinstance(error, JobStoppedError)
         outcome = {
             "state": runs.STOPPED if stopped else runs.FAILED,
-            "exit_code": error.exit_code, "reason": error.cause, "cure": error.cure,
+            "exit_code": error.exit_code,
+            "reason": error.cause,
+            "cure": error.cure,
         }
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # The last resort: whatever it was, the run must not stay RUNNING for ever.
         log.error("%s", traceback.format_exc())
         outcome = {
-            "state": runs.FAILED, "exit_code": 1,
+            "state": runs.FAILED,
+            "exit_code": 1,
             "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
             "cure": "see the log above, or run again with --verbose",
         }
@@ -93,7 +101,11 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
 
 
 def _write_outcome(
-    run: RunFolder, plan: Plan | None, result: "TrainResult | None", status: RunStatus, started: float
+    run: RunFolder,
+    plan: Plan | None,
+    result: "TrainResult | None",
+    status: RunStatus,
+    started: float,
 ) -> None:
     """The status is written last: who sees a terminal state finds the result beside it."""
     try:
@@ -126,7 +138,9 @@ def make_plan(run: RunFolder) -> Plan:
         training=spec.training,
         checkpoint=spec.checkpoint,
         log=spec.log,
-        cpus_per_worker=1 if spec.scaling.cpus_per_worker == "auto" else spec.scaling.cpus_per_worker,
+        cpus_per_worker=1
+        if spec.scaling.cpus_per_worker == "auto"
+        else spec.scaling.cpus_per_worker,
     )
     return Plan(spec, job, data)
 

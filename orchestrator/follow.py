@@ -59,8 +59,12 @@ def _died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
     """The job's process is gone and left no outcome."""
     last = next((line for line in reversed(launcher.logs(run, 50)) if line.strip()), "")
     died = replace(
-        status, state=runs.FAILED, exit_code=1, ended_at=time.time(),
-        reason=f"the driver died without a word; it last printed: {last}" if last
+        status,
+        state=runs.FAILED,
+        exit_code=1,
+        ended_at=time.time(),
+        reason=f"the driver died without a word; it last printed: {last}"
+        if last
         else "the driver died without a word",
         cure=f"see {run.storage.where(run.LOGS)}",
     )
@@ -71,7 +75,10 @@ def _killed(run: RunFolder, launcher: Launcher, request: StopRequest) -> RunStat
     with contextlib.suppress(KeyboardInterrupt, Terminated):
         launcher.kill(run)
     status = replace(
-        runs.read_status(run), state=runs.STOPPED, exit_code=request.exit_code,
-        reason=f"{request.reason}, twice: ended at once", ended_at=time.time(),
+        runs.read_status(run),
+        state=runs.STOPPED,
+        exit_code=request.exit_code,
+        reason=f"{request.reason}, twice: ended at once",
+        ended_at=time.time(),
     )
     return runs.write_status(run, status)

@@ -87,7 +87,7 @@ class ScalingConfig(Config):
     """How fast, never what."""
 
     workers: Annotated[PositiveInt | str, BeforeValidator(_worker_count)] = 1
-    """Training processes: a number, or MIN:MAX for a job that grows and shrinks with the cluster."""
+    """Training processes: a number, or MIN:MAX for a job that may grow and shrink."""
     cpus_per_worker: PositiveInt | Literal["auto"] = "auto"
     """Shards that a worker computes at once. `auto`: 1, or with --local all CPUs of the process."""
     gpus_per_worker: NonNegative = 0.0
@@ -109,7 +109,7 @@ class LimitsConfig(Config):
 
 
 class JobSpec(Config):
-    """A whole job. `dataset`, `model`, `augment` and `training` decide its result; the rest does not."""
+    """A whole job. `dataset`, `model`, `augment`, `training` decide its result; the rest does not."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "mnist-lstm"
     dataset: DatasetConfig = DatasetConfig()
@@ -205,8 +205,10 @@ def build_spec(
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
-            raise SpecError(f"--set '{assignment}' is not of the form a.b=value",
-                            "for example --set training.epochs=3")
+            raise SpecError(
+                f"--set '{assignment}' is not of the form a.b=value",
+                "for example --set training.epochs=3",
+            )
         _set(tree, key.strip(), _yaml(text, f"--set {key}"))
     for key, value in (flags or {}).items():
         _set(tree, key, value)
@@ -230,8 +232,10 @@ def _read(file: Path) -> Tree:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise SpecError(f"{file} holds a {type(content).__name__}, not a mapping of keys",
-                        "see rnnjob submit --print-config")
+        raise SpecError(
+            f"{file} holds a {type(content).__name__}, not a mapping of keys",
+            "see rnnjob submit --print-config",
+        )
     return content
 
 
@@ -239,8 +243,9 @@ def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SpecError(f"{where} is not valid YAML: {' '.join(str(error).split())}",
-                        "mend the YAML") from error
+        raise SpecError(
+            f"{where} is not valid YAML: {' '.join(str(error).split())}", "mend the YAML"
+        ) from error
 
 
 def _merge(tree: Tree, more: Tree) -> None:
@@ -256,8 +261,10 @@ def _set(tree: Tree, dotted: str, value: Any) -> None:
     for parent in parents:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
-            raise SpecError(f"'{dotted}' goes through '{parent}', which is no section",
-                            "see rnnjob submit --print-config")
+            raise SpecError(
+                f"'{dotted}' goes through '{parent}', which is no section",
+                "see rnnjob submit --print-config",
+            )
     if isinstance(value, dict) and isinstance(tree.get(last), dict):
         _merge(tree[last], value)
     else:
@@ -286,7 +293,8 @@ def _explained(error: ValidationError, where: str) -> SpecError:
         return SpecError(cause, cure or "see rnnjob submit --print-config")
     wanted = "; ".join(
         dict.fromkeys(
-            e["msg"].removeprefix("Value error, ") for e in error.errors()
+            e["msg"].removeprefix("Value error, ")
+            for e in error.errors()
             if e["loc"][: len(keys)] == first["loc"][: len(keys)]
         )
     )
@@ -298,7 +306,8 @@ def _choose(given: str, valid: Iterable[str]) -> str:
     # Compare last parts, too: `epochs` is meant for `training.epochs`.
     last = given.rpartition(".")[2]
     near = difflib.get_close_matches(given, valid, n=1, cutoff=0.7) or [
-        name for name in valid
+        name
+        for name in valid
         if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.75)
     ]
     if near:

@@ -26,7 +26,9 @@ def provenance(job: TrainJob, mode: str) -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "cpu": _cpu(),
-        "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "num_cpus": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "gpus": _gpus(),
         "mode": mode,
         "seed": job.training.seed,
@@ -49,7 +51,10 @@ def _git(folder: Path) -> dict[str, Any] | None:
     def ask(*arguments: str) -> str:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments],
-            capture_output=True, text=True, check=True, timeout=10,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         ).stdout.strip()
 
     try:

@@ -55,11 +55,10 @@ def build_result(
         "fingerprint": job.fingerprint if job else None,
         "wall_s": time.time() - started,
         "seconds": {
-            key: sum(epoch[key] for epoch in epochs) for key in ("data_s", "compute_s", "exchange_s")
+            key: sum(epoch[key] for epoch in epochs)
+            for key in ("data_s", "compute_s", "exchange_s")
         },
-        "data_account": [
-            {key: epoch[key] for key in _ACCOUNT if key in epoch} for epoch in epochs
-        ],
+        "data_account": [{key: epoch[key] for key in _ACCOUNT if key in epoch} for epoch in epochs],
         "history": [
             {key: value for key, value in epoch.items() if key not in ("kind", "time")}
             for epoch in epochs
@@ -68,7 +67,10 @@ def build_result(
         "confusion_matrix": test.get("confusion_matrix"),
     }
     if "head_rows" in test:
-        content |= {"test_head_rows": test["head_rows"], "test_head_accuracy": test["head_accuracy"]}
+        content |= {
+            "test_head_rows": test["head_rows"],
+            "test_head_accuracy": test["head_accuracy"],
+        }
     return content
 
 

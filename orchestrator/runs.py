@@ -61,8 +61,7 @@ def check_run_id(run_id: str) -> None:
     if not _RUN_ID.fullmatch(run_id):
         raise InputError(
             f"'{run_id}' cannot be a run id",
-            "use letters, digits, '.', '_' and '-', beginning with a letter or digit, "
-            "128 at most",
+            "use letters, digits, '.', '_' and '-', beginning with a letter or digit, 128 at most",
         )
 
 
@@ -106,7 +105,9 @@ def read_status(run: RunFolder) -> RunStatus:
     status = RunStatus(**{"run_id": run.run_id, **known})
     if not status.is_terminal and _is_gone(status):
         return replace(
-            status, state=FAILED, exit_code=1,
+            status,
+            state=FAILED,
+            exit_code=1,
             reason=f"its process (pid {status.pid}) is gone without a word",
         )
     return status
@@ -160,8 +161,9 @@ def find_run(storage: Storage, name: str) -> RunFolder:
     if len(matches) == 1:
         return RunFolder(storage.child(matches[0]))
     if matches:
-        raise NoSuchRunError(f"'{name}' fits {len(matches)} runs: {', '.join(matches[:4])}",
-                             "give more of the id")
+        raise NoSuchRunError(
+            f"'{name}' fits {len(matches)} runs: {', '.join(matches[:4])}", "give more of the id"
+        )
     what = "no run" if name == LAST else f"no run '{name}'"
     raise NoSuchRunError(
         f"{what} in {storage.where()}",

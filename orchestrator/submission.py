@@ -40,7 +40,7 @@ class Submission:
 
     def warnings(self) -> list[str]:
         """What will work, but not as well as one might think."""
-        low, high = self.spec.scaling.worker_range
+        _, high = self.spec.scaling.worker_range
         per_worker = self.spec.scaling.cpus_per_worker
         wanted = high * (1 if per_worker == "auto" else per_worker)
         there = num_usable_cpus()

@@ -72,6 +72,12 @@ class Progress:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     """The records of the finished epochs."""
 
+    @property
+    def is_best(self) -> bool:
+        """At the end of the best epoch so far."""
+        at_end = self.step_in_epoch == 0
+        return at_end and self.best is not None and self.best.epoch == self.epoch
+
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Progress":
         best = content["best"]
@@ -121,9 +127,7 @@ class Checkpoints:
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "step": checkpoint.progress.step,
-            "best": bool(checkpoint.progress.best)
-            and checkpoint.progress.step_in_epoch == 0
-            and checkpoint.progress.best.epoch == checkpoint.progress.epoch,
+            "best": checkpoint.progress.is_best,
             "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         }
         folder.write(_MANIFEST, json.dumps(manifest).encode())
@@ -152,8 +156,14 @@ class Checkpoints:
                 optimizer=safetensors.torch.load(files["optimizer.safetensors"]),
                 best=safetensors.torch.load(files["best.safetensors"]),
             )
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError,
-                SafetensorError) as error:
+        except (
+            FileNotFoundError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            SafetensorError,
+        ) as error:
             raise CheckpointError(f"{where} is not whole: {error!r}") from error
         if checkpoint.fingerprint != fingerprint:
             raise CheckpointError(

@@ -30,7 +30,7 @@ class Evaluation:
     """Rows by true class (first index) and predicted class."""
 
     def per_class(self) -> list[dict[str, float | int | None]]:
-        """Precision and recall of each class; None where nothing was predicted, or there is no row."""
+        """Precision and recall of each class; None where there is nothing to divide by."""
         table = torch.tensor(self.confusion_CC)
         predicted, actual = table.sum(dim=0).tolist(), table.sum(dim=1).tolist()
         return [
@@ -69,7 +69,9 @@ def evaluate(
     loss_sum, num_correct, num_rows, head_correct, *confusion = sums
     expected = job.data.num_rows(split)
     if num_rows != expected:
-        raise RowAccountError(f"{num_rows:.0f} rows of the {split} split counted, it has {expected}")
+        raise RowAccountError(
+            f"{num_rows:.0f} rows of the {split} split counted, it has {expected}"
+        )
     classes = job.data.num_classes
     num_head_rows = min(num_head_rows, expected)
     return Evaluation(
@@ -89,8 +91,11 @@ def _shard_sums(model: SequenceClassifier, job: TrainJob, rows: Rows, in_head: i
     sums = torch.zeros(4 + classes * classes, dtype=torch.float64, device=rows.labels_N.device)
     seen = 0
     with torch.no_grad():
-        parts = zip(rows.images_NHW.split(MICRO_BATCH_ROWS), rows.labels_N.split(MICRO_BATCH_ROWS),
-                    strict=True)
+        parts = zip(
+            torch.split(rows.images_NHW, MICRO_BATCH_ROWS),
+            torch.split(rows.labels_N, MICRO_BATCH_ROWS),
+            strict=True,
+        )
         for images_BHW, labels_B in parts:
             if not len(labels_B):  # an empty shard still splits into one empty part
                 continue

@@ -57,7 +57,9 @@ class ShardThreads:
     def __init__(self, num_threads: int) -> None:
         torch.set_num_threads(1)
         self._pool = (
-            ThreadPoolExecutor(num_threads, "shard", initializer=torch.set_num_threads, initargs=(1,))
+            ThreadPoolExecutor(
+                num_threads, "shard", initializer=torch.set_num_threads, initargs=(1,)
+            )
             if num_threads > 1
             else None
         )
@@ -108,13 +110,13 @@ class Gradients:
     def assign(self, gradient_N: Tensor) -> None:
         """Hands the flat gradient to the parameters, for the optimizer."""
         sizes = [parameter.numel() for parameter in self._parameters]
-        for parameter, part in zip(self._parameters, gradient_N.split(sizes), strict=True):
+        for parameter, part in zip(self._parameters, torch.split(gradient_N, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
 
     def _pieces(self, epoch: int, step: int, shard: int, rows: Rows) -> list[_Piece]:
         parts = zip(
-            rows.images_NHW.split(MICRO_BATCH_ROWS),
-            rows.labels_N.split(MICRO_BATCH_ROWS),
+            torch.split(rows.images_NHW, MICRO_BATCH_ROWS),
+            torch.split(rows.labels_N, MICRO_BATCH_ROWS),
             strict=True,
         )
         seed = self._job.training.seed
@@ -162,8 +164,14 @@ class Gradients:
         loss = F.cross_entropy(logits_BC, labels_B, reduction="sum")
         gradients = torch.autograd.grad(loss, self._parameters)
         correct = (logits_BC.detach().argmax(dim=1) == labels_B).sum()
-        sums = torch.stack([loss.detach(), correct, torch.full_like(correct, len(labels_B)),
-                            torch.zeros_like(correct)])
+        sums = torch.stack(
+            [
+                loss.detach(),
+                correct,
+                torch.full_like(correct, len(labels_B)),
+                torch.zeros_like(correct),
+            ]
+        )
         return torch.cat([*(gradient.reshape(-1) for gradient in gradients), sums])
 
 
@@ -184,5 +192,5 @@ def classify(
         enabled=job.training.precision == "bf16",
         cache_enabled=False,  # the cache is shared by threads
     ):
-        logits_BC = model(to_sequences(inputs_BHW, job.model.read), noise)
+        logits_BC: Tensor = model(to_sequences(inputs_BHW, job.model.read), noise)
     return logits_BC.float()

@@ -13,12 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from workers.run_folder import Json, RunFolder
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
 
 _FLUSH_S = 0.5
 _FLUSH_REMOTE_S = 10.0  # no appending there: each flush writes the whole file
@@ -36,14 +33,16 @@ class MetricsLog:
     def __init__(self, run: RunFolder, resumed_at: int, sink: RecordSink | None = None) -> None:
         self._run, self._sink = run, sink
         earlier = [
-            record for record in run.read_metrics()
+            record
+            for record in run.read_metrics()
             if record.get("kind") == "start" or record.get("step", 0) <= resumed_at
         ]
         self.attempt = 1 + sum(record.get("kind") == "start" for record in earlier)
         self._lines = [_line(record) for record in earlier]
         run.storage.write(run.METRICS, "".join(self._lines).encode())
         local = run.storage.local_path
-        self._file = open(local / run.METRICS, "a", encoding="utf-8") if local else None
+        # Open for as long as the job runs; closed in __exit__.
+        self._file = open(local / run.METRICS, "a", encoding="utf-8") if local else None  # noqa: SIM115
         self._flush_s = _FLUSH_S if local else _FLUSH_REMOTE_S
         self._flushed = time.monotonic()
         self._board = _Board(run, resumed_at)
@@ -100,9 +99,7 @@ class _Board:
         self._scratch = None if local else tempfile.TemporaryDirectory(prefix="rnnjob-")
         folder = local / run.TENSORBOARD if local else Path(self._scratch.name)  # type: ignore[union-attr]
         self._folder = folder
-        self._writer: SummaryWriter = SummaryWriter(
-            str(folder), purge_step=resumed_at + 1 if resumed_at else None
-        )
+        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
 
     def write(self, record: Json) -> None:
         kind, step = record["kind"], record.get("step", 0)

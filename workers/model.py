@@ -62,7 +62,7 @@ class SequenceClassifier(nn.Module):
             return outputs_BTH
         state = None
         outputs = []
-        for chunk in x_BTF.split(self.bptt_steps, dim=1):
+        for chunk in torch.split(x_BTF, self.bptt_steps, dim=1):
             output, state = cell(chunk, state)
             state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
             outputs.append(output)

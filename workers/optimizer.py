@@ -13,12 +13,17 @@ _FIRST = 1 / 25
 _LAST = 1e-4
 
 
-def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def build_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
     """torch's own; `foreach` off, so that one element's update never depends on its neighbours."""
     if config.name == "sgd":
         return torch.optim.SGD(
-            parameters, config.lr, momentum=config.momentum,
-            weight_decay=config.weight_decay, foreach=False,
+            parameters,
+            config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            foreach=False,
         )
     cls = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
     return cls(parameters, config.lr, weight_decay=config.weight_decay, foreach=False)
@@ -27,8 +32,8 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter])
 def lr_factor(schedule: str, step: int, num_steps: int) -> float:
     """Share of the peak learning rate in step `step` (from 0) of `num_steps`.
 
-    `one-cycle` (Smith and Topin, 2018): cosine from 1/25 to 1 over the first 30%, then cosine down to
-    1e-4; `cosine` (Loshchilov and Hutter, 2017): from 1 to 0 without restarts.
+    `one-cycle` (Smith and Topin, 2018): cosine from 1/25 to 1 over the first 30%, then cosine down
+    to 1e-4; `cosine` (Loshchilov and Hutter, 2017): from 1 to 0 without restarts.
     """
     if schedule == "constant":
         return 1.0
@@ -45,7 +50,7 @@ def _cosine(first: float, last: float, share: float) -> float:
 
 
 def clip_(gradient_N: Tensor, limit: float) -> float:
-    """Scales the gradient in place to an L2 norm of at most `limit` (0: no limit); the norm before."""
+    """Scales to an L2 norm of at most `limit` (0: none), in place. Returns the norm before."""
     norm = float(torch.linalg.vector_norm(gradient_N))
     if 0 < limit < norm:
         gradient_N.mul_(limit / norm)

@@ -22,7 +22,8 @@ def _explained(action: str, where: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error)
         raise StorageError(
             f"cannot {action} {where}: {reason}",
             "check that the storage exists, is writable and has room, or name another: --storage",
@@ -38,7 +39,7 @@ class Storage:
                 self._fs, self._root = fs.FileSystem.from_uri(uri)
             self.uri = uri
         else:
-            self._fs, self._root = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+            self._fs, self._root = fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
             self.uri = self._root
         self._root = self._root.rstrip("/") or "/"
 
@@ -98,16 +99,17 @@ class Storage:
             try:
                 with open(beside, "xb") as file:
                     file.write(data)
-                os.replace(beside, path)
+                beside.replace(path)
             except BaseException:
                 beside.unlink(missing_ok=True)
                 raise
 
     def read(self, name: str) -> bytes:
         """Raises FileNotFoundError where there is no such file."""
-        with _explained("read", self.where(name)), self._fs.open_input_stream(
-            self._path(name)
-        ) as stream:
+        with (
+            _explained("read", self.where(name)),
+            self._fs.open_input_stream(self._path(name)) as stream,
+        ):
             data: bytes = stream.read()
             return data
 
@@ -135,6 +137,8 @@ class Storage:
         """Copies a folder of this machine into this one as `name`."""
         with _explained("write", self.where(name)):
             fs.copy_files(
-                str(folder), self._path(name), source_filesystem=fs.LocalFileSystem(),
+                str(folder),
+                self._path(name),
+                source_filesystem=fs.LocalFileSystem(),
                 destination_filesystem=self._fs,
             )

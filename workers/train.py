@@ -74,9 +74,7 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
         loop.restore()
         with contextlib.ExitStack() as stack:
             if worker.rank == 0:
-                loop.log = stack.enter_context(
-                    MetricsLog(loop.run, loop.progress.step, sink)
-                )
+                loop.log = stack.enter_context(MetricsLog(loop.run, loop.progress.step, sink))
             return loop.run_to_end()
 
 

@@ -57,7 +57,8 @@ def model_file(weights: Mapping[str, Tensor], job: TrainJob) -> bytes:
             sort_keys=True,
         ),
     }
-    return safetensors.torch.save(dict(weights), metadata)
+    content: bytes = safetensors.torch.save(dict(weights), metadata)
+    return content
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> Weights:
@@ -80,5 +81,3 @@ def load_optimizer(
         name, _, key = full_name.rpartition("/")
         state.setdefault(names.index(name), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-

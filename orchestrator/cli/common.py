@@ -25,7 +25,7 @@ class Failure(click.ClickException):
 
     def __init__(self, error: JobError) -> None:
         super().__init__(error.cause)
-        self.exit_code = error.exit_code
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click reads it off the instance
         self.cure = error.cure
 
     def show(self, file: Any = None) -> None:

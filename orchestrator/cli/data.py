@@ -14,14 +14,29 @@ def data_command() -> None:
 
 
 @data_command.command("prepare")
-@click.option("--dataset", default="mnist", show_default=True, metavar="NAME",
-              help="mnist, fashion-mnist, kmnist or mnist-sample.")
-@click.option("--data-dir", envvar="RNNJOB_DATA_DIR", type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder with idx files, plain or .gz; without it they are downloaded.  "
-              "[env: RNNJOB_DATA_DIR]")
+@click.option(
+    "--dataset",
+    default="mnist",
+    show_default=True,
+    metavar="NAME",
+    help="mnist, fashion-mnist, kmnist or mnist-sample.",
+)
+@click.option(
+    "--data-dir",
+    envvar="RNNJOB_DATA_DIR",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with idx files, plain or .gz; without it they are downloaded.  "
+    "[env: RNNJOB_DATA_DIR]",
+)
 @click.option("--num-shards", default=8, show_default=True, help="The most workers a job can use.")
-@click.option("--validation-rows", default="auto", show_default=True, metavar="N|auto",
-              help="First rows of the training split to hold out; auto: one in twelve.")
+@click.option(
+    "--validation-rows",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="First rows of the training split to hold out; auto: one in twelve.",
+)
 @click.option("--force", is_flag=True, help="Cut anew even where it is done.")
 @json_option
 @explained
@@ -44,8 +59,10 @@ def prepare_command(
     data = prepare(dataset, data_dir, num_shards, held, force=force)
     data.verify()
     if as_json:
-        shape = data.shape.model_dump()
-        print_json({"schema_version": 1, "folder": str(data.folder), **shape, "shards": data.shards})
+        content = data.shape.model_dump()
+        print_json(
+            {"schema_version": 1, "folder": str(data.folder), **content, "shards": data.shards}
+        )
         return
     shape = data.shape
     click.echo(

@@ -80,9 +80,14 @@ def _print_rows(rows: list[dict[str, Any]], where: str) -> None:
     for row in rows:
         accuracy = row["test_accuracy"]
         table.add_row(
-            row["run_id"], row["state"], row["mode"], str(row["workers"] or "-"),
-            str(row["epochs"] or "-"), f"{accuracy:.2%}" if accuracy is not None else "-",
-            (row["weights_sha256"] or "-")[:12], age(row["submitted_at"]),
+            row["run_id"],
+            row["state"],
+            row["mode"],
+            str(row["workers"] or "-"),
+            str(row["epochs"] or "-"),
+            f"{accuracy:.2%}" if accuracy is not None else "-",
+            (row["weights_sha256"] or "-")[:12],
+            age(row["submitted_at"]),
         )
     plain_console().print(table)
 
@@ -99,11 +104,17 @@ def show_command(run_name: str, storage: str | None, as_json: bool) -> None:
     result = run.read_json(run.RESULT)
     epochs = [r for r in run.read_metrics() if r.get("kind") == "epoch"]
     if as_json:
-        print_json({
-            "schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where(),
-            "status": status.to_json(), "result": result, "epochs": epochs,
-            "provenance": run.read_json(run.PROVENANCE),
-        })
+        print_json(
+            {
+                "schema_version": 1,
+                "run_id": run.run_id,
+                "run_folder": run.storage.where(),
+                "status": status.to_json(),
+                "result": result,
+                "epochs": epochs,
+                "provenance": run.read_json(run.PROVENANCE),
+            }
+        )
         return
     _print_run(run, status, result, epochs)
 
@@ -128,10 +139,13 @@ def _print_run(
             table.add_column(name, justify="right")
         for epoch in epochs:
             table.add_row(
-                str(epoch["epoch"]), f"{epoch['train_loss']:.4f}", f"{epoch['train_accuracy']:.2%}",
+                str(epoch["epoch"]),
+                f"{epoch['train_loss']:.4f}",
+                f"{epoch['train_accuracy']:.2%}",
                 f"{epoch['validation_loss']:.4f}" if "validation_loss" in epoch else "-",
                 f"{epoch['validation_accuracy']:.2%}" if "validation_accuracy" in epoch else "-",
-                f"{epoch['samples_per_s']:,.0f}", f"{epoch['rows_seen']:,}",
+                f"{epoch['samples_per_s']:,.0f}",
+                f"{epoch['rows_seen']:,}",
             )
         console.print()
         console.print(table)
@@ -150,8 +164,9 @@ def stop_command(run_name: str, storage: str | None, as_json: bool) -> None:
     run = runs.find_run(open_storage(storage), run_name)
     status = runs.read_status(run)
     if status.is_terminal:
-        raise InputError(f"{run.run_id} has ended already: {status.state}", "see rnnjob show "
-                         f"{run.run_id}")
+        raise InputError(
+            f"{run.run_id} has ended already: {status.state}", f"see rnnjob show {run.run_id}"
+        )
     run.ask_to_stop(StopRequest("rnnjob stop"))
     if as_json:
         print_json({"schema_version": 1, "run_id": run.run_id, "stop_requested": True})

@@ -48,21 +48,39 @@ _KEYS = {
 
 @click.command("submit")
 @click.option("--local", is_flag=True, help="Train in this process, without Ray.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE",
-              help="A spec in YAML; see --print-config.")
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A spec in YAML; see --print-config.",
+)
 @click.option("--preset", metavar="NAME", help="Start from 'default' or 'seed'.")
-@click.option("--set", "assignments", multiple=True, metavar="a.b=v",
-              help="Any key of the spec; may be repeated.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="a.b=v",
+    help="Any key of the spec; may be repeated.",
+)
 @click.option("--dataset", metavar="NAME", help="mnist, fashion-mnist, kmnist or mnist-sample.")
-@click.option("--data-dir", envvar="RNNJOB_DATA_DIR", metavar="DIR",
-              help="Folder with idx files; without it they are downloaded.  [env: RNNJOB_DATA_DIR]")
+@click.option(
+    "--data-dir",
+    envvar="RNNJOB_DATA_DIR",
+    metavar="DIR",
+    help="Folder with idx files; without it they are downloaded.  [env: RNNJOB_DATA_DIR]",
+)
 @click.option("--epochs", type=int, help="Passes over the training rows.")
 @click.option("--batch-size", type=int, help="Rows of a step, over all workers.")
 @click.option("--lr", type=float, help="Peak learning rate.")
 @click.option("--seed", type=int, help="Of everything random.")
 @click.option("--precision", metavar="auto|fp32|bf16", help="Of the model's arithmetic.")
-@click.option("--workers", "--num-workers", metavar="N|MIN:MAX",
-              help="Training processes: how fast, never what.")
+@click.option(
+    "--workers",
+    "--num-workers",
+    metavar="N|MIN:MAX",
+    help="Training processes: how fast, never what.",
+)
 @click.option("--cpus-per-worker", type=int, help="Shards that a worker computes at once.")
 @click.option("--gpus-per-worker", type=float, help="GPUs of each worker.")
 @click.option("--checkpoint-every", type=int, metavar="STEPS", help="Beside each epoch's end.")
@@ -73,7 +91,9 @@ _KEYS = {
 @click.option("--pending-timeout", metavar="10m", help="Ends a job that cannot start.")
 @click.option("--max-failures", type=int, help="Restarts after a lost worker.")
 @click.option("--dry-run", is_flag=True, help="Show the resolved spec and the plan; start nothing.")
-@click.option("--print-config", is_flag=True, help="Print the resolved spec as YAML; start nothing.")
+@click.option(
+    "--print-config", is_flag=True, help="Print the resolved spec as YAML; start nothing."
+)
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print the run's id and nothing else.")
 @click.option("-v", "--verbose", is_flag=True, help="Ray's own output, and tracebacks.")
@@ -99,8 +119,9 @@ def submit_command(
     from orchestrator import job_spec, submission
 
     if local and flags["workers"] is not None:
-        raise InputError("--local is one process and takes no --workers",
-                         "leave one of the two out")
+        raise InputError(
+            "--local is one process and takes no --workers", "leave one of the two out"
+        )
     spec = job_spec.build_spec(preset, config, assignments, *_given(flags))
     if print_config:
         click.echo(spec.to_yaml(), nl=False)
@@ -122,7 +143,8 @@ def submit_command(
 def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Spec keys given as flags, and those given by environment variables."""
     context = click.get_current_context()
-    by_flag, by_environment = {}, {}
+    by_flag: dict[str, Any] = {}
+    by_environment: dict[str, Any] = {}
     for name, value in flags.items():
         if value is not None:
             from_environment = context.get_parameter_source(name) == ParameterSource.ENVIRONMENT

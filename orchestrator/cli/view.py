@@ -66,8 +66,10 @@ class JobView:
     def _show(self, record: Json) -> None:
         kind, step = record.get("kind"), record.get("step", 0)
         if kind == "start" and record["attempt"] > 1:
-            self.note(f"attempt {record['attempt']}: going on after step {step} "
-                      f"with {record['workers']} worker(s)")
+            self.note(
+                f"attempt {record['attempt']}: going on after step {step} "
+                f"with {record['workers']} worker(s)"
+            )
         if kind == "step" and step > self._last_step:
             self._last_step = step
             now = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.2%}"
@@ -78,7 +80,8 @@ class JobView:
             validation = (
                 f"  validation loss {record['validation_loss']:.4f} "
                 f"accuracy {record['validation_accuracy']:.2%}"
-                if "validation_loss" in record else ""
+                if "validation_loss" in record
+                else ""
             )
             self.note(
                 f"epoch {record['epoch']:>3}  loss {record['train_loss']:.4f} "

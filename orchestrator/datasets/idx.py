@@ -40,7 +40,8 @@ def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:
     if magic != expected:
         raise DataError(
             f"{path} has the magic number 0x{magic.hex()}, not 0x{expected.hex()}: "
-            f"it is no idx file of {num_dimensions} dimensions of bytes", _CURE
+            f"it is no idx file of {num_dimensions} dimensions of bytes",
+            _CURE,
         )
     if len(data) < header:
         raise DataError(f"{path} is truncated: {len(data)} bytes, its header has {header}", _CURE)
@@ -69,7 +70,8 @@ def read_split(images_path: Path, labels_path: Path) -> Split:
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels):
         raise DataError(
-            f"{images_path} holds {len(images):,} images, {labels_path.name} {len(labels):,} labels",
+            f"{images_path} holds {len(images):,} images, "
+            f"{labels_path.name} {len(labels):,} labels",
             "take both files from the same data set",
         )
     if images.size == 0:

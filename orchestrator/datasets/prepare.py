@@ -3,7 +3,7 @@
 ::
 
     <cache>/prepared/<name>-<key>/
-        train-00000-of-00008.parquet  ...       columns image: fixed-size list of uint8, label: uint8
+        train-00000-of-00008.parquet  ...   columns image: fixed-size list of uint8, label: uint8
         validation-00000-of-00008.parquet ...
         test-00000-of-00008.parquet ...
         manifest.json                           rows and SHA-256 of each, fingerprint of the whole
@@ -58,7 +58,9 @@ class PreparedData:
 
     @property
     def num_bytes(self) -> int:
-        return sum((self.folder / s["file"]).stat().st_size for of in self.shards.values() for s in of)
+        return sum(
+            (self.folder / s["file"]).stat().st_size for of in self.shards.values() for s in of
+        )
 
     def table(self, split: str, shard: int) -> pa.Table:
         """The rows of a shard. Raises DataError where the file is not what was cut."""
@@ -73,7 +75,8 @@ class PreparedData:
         if digest != entry["sha256"]:
             raise DataError(
                 f"the shard {path} does not match its manifest: SHA-256 {digest[:12]}, "
-                f"not {entry['sha256'][:12]}", cure
+                f"not {entry['sha256'][:12]}",
+                cure,
             )
         return pq.read_table(pa.BufferReader(data))
 
@@ -139,7 +142,9 @@ def prepare(
 
 def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Path) -> None:
     train, test = source.read()
-    held = len(train.labels) // _AUTO_VALIDATION if validation_rows == "auto" else int(validation_rows)
+    held = (
+        len(train.labels) // _AUTO_VALIDATION if validation_rows == "auto" else int(validation_rows)
+    )
     if held >= len(train.labels):
         raise InputError(
             f"validation_rows {held} leaves nothing of {len(train.labels)} training rows",
@@ -147,12 +152,15 @@ def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Pa
         )
     for split in (train, test):
         if (highest := int(split.labels.max())) >= NUM_CLASSES:
-            raise DataError(f"{source.name} has a label {highest}, above {NUM_CLASSES - 1}",
-                            "check the label files")
+            raise DataError(
+                f"{source.name} has a label {highest}, above {NUM_CLASSES - 1}",
+                "check the label files",
+            )
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
             f"{source.name} has training images of {train.images.shape[1:]} pixels and test images "
-            f"of {test.images.shape[1:]}", "take all four files from the same data set"
+            f"of {test.images.shape[1:]}",
+            "take all four files from the same data set",
         )
     splits = {
         "train": Split(train.images[held:], train.labels[held:]),
@@ -160,8 +168,10 @@ def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Pa
         "test": test,
     }
     if len(splits["train"].labels) < num_shards:
-        raise InputError(f"{len(splits['train'].labels)} training rows do not fill {num_shards} shards",
-                         "take fewer shards: --set dataset.num_shards=1")
+        raise InputError(
+            f"{len(splits['train'].labels)} training rows do not fill {num_shards} shards",
+            "take fewer shards: --set dataset.num_shards=1",
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
@@ -237,11 +247,13 @@ def _open(folder: Path, standardize: bool, test_head_rows: int) -> PreparedData:
         shape = DataShape.model_validate(content)
         shards = {split: list(manifest["shards"][split]) for split in SPLITS}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"the manifest of {folder} is damaged: {error!r}",
-                        f"delete {folder}; it is cut again when needed") from error
+        raise DataError(
+            f"the manifest of {folder} is damaged: {error!r}",
+            f"delete {folder}; it is cut again when needed",
+        ) from error
     if test_head_rows > shape.test_rows:
         raise InputError(
-            f"test_head_rows {test_head_rows} is above the {shape.test_rows} rows of the test split",
+            f"test_head_rows is {test_head_rows}, the test split has {shape.test_rows} rows",
             "take fewer: --set dataset.test_head_rows=0",
         )
     return PreparedData(folder, shape, shards)

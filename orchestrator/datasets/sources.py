@@ -75,8 +75,10 @@ def _find_files(name: str, data_dir: Path) -> list[Path]:
     """The four idx files: in the folder itself, under the data set's name, or as torchvision lays
     them out."""
     if not data_dir.is_dir():
-        raise DataError(f"the data folder {data_dir} does not exist",
-                        "name a folder with idx files: --data-dir (or RNNJOB_DATA_DIR)")
+        raise DataError(
+            f"the data folder {data_dir} does not exist",
+            "name a folder with idx files: --data-dir (or RNNJOB_DATA_DIR)",
+        )
     folders = [data_dir / name, data_dir / _TORCHVISION_CLASS[name] / "raw", data_dir]
     found = [[_find(folder, stem) for stem in _STEMS] for folder in folders]
     for files in found:

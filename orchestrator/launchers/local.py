@@ -57,9 +57,7 @@ def train_here(plan: Plan) -> "TrainResult":
         )
 
     def load_shard(shard: int) -> "ShardData":
-        return {
-            split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS
-        }
+        return {split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS}
 
     worker = SingleProcessWorker(
         job.data.num_shards, load_shard, StopWatch(RunFolder.at(job.run_uri))

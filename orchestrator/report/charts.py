@@ -41,27 +41,36 @@ def line_chart(title: str, x_label: str, series: Sequence[Series], percent: bool
     for tick in y_ticks:
         _, y = at(x_low, tick)
         text = f"{tick:.1%}" if percent else f"{tick:.3g}"
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        parts.append(
+            f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+        )
     for x_value in dict.fromkeys((x_low, x_high)):
         x, _ = at(x_value, y_low)
         anchor = "middle" if x_low == x_high else "start" if x_value == x_low else "end"
         parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 18}" text-anchor="{anchor}">{x_value:g}</text>'
+            f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 18}" text-anchor="{anchor}">'
+            f"{x_value:g}</text>"
         )
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(
-        f'<text class="tick" x="{middle:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text class="tick" x="{middle:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">'
+        f"{escape(x_label)}</text>"
     )
     for one in series:
         where = [at(x, y) for x, y in one.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in where)
         parts.append(f'<polyline class="line {one.css}" points="{path}"/>')
         if len(where) <= 40:
-            parts += [f'<circle class="dot {one.css}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in where]
+            parts += [
+                f'<circle class="dot {one.css}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>'
+                for x, y in where
+            ]
     legend = " ".join(f'<span class="key {one.css}">{escape(one.name)}</span>' for one in series)
     return (
-        f'<figure><figcaption>{escape(title)} {legend}</figcaption>'
+        f"<figure><figcaption>{escape(title)} {legend}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg></figure>"
     )

@@ -27,7 +27,8 @@ figure { margin: 0; } svg { width: 100%; height: auto; }
 .line { fill: none; stroke-width: 1.8; } .line.a { stroke: var(--a); } .line.b { stroke: var(--b); }
 .dot.a { fill: var(--a); } .dot.b { fill: var(--b); }
 .key::before { content: ""; display: inline-block; width: .7em; height: .7em; border-radius: 2px;
-  margin: 0 .3em 0 .8em; } .key.a::before { background: var(--a); } .key.b::before { background: var(--b); }
+  margin: 0 .3em 0 .8em; } .key.a::before { background: var(--a); }
+.key.b::before { background: var(--b); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
 th, td { padding: .2rem .55rem; text-align: right; } th { color: var(--dim); font-weight: 500; }
 .wide { overflow-x: auto; } .confusion td { border: 1px solid var(--line); min-width: 2.2rem; }
@@ -85,20 +86,33 @@ def _charts(result: Json, records: list[Json]) -> str:
     epochs = result["history"]
     return "".join(
         [
-            line_chart("Loss", "step", [
-                Series("training", "a", [(r["step"], r["loss"]) for r in steps]),
-                Series("validation", "b", _points(epochs, "step", "validation_loss")),
-            ]),
-            line_chart("Accuracy", "epoch", [
-                Series("training", "a", _points(epochs, "epoch", "train_accuracy")),
-                Series("validation", "b", _points(epochs, "epoch", "validation_accuracy")),
-            ], percent=True),
-            line_chart("Learning rate", "step", [
-                Series("rate", "a", [(r["step"], r["lr"]) for r in steps])
-            ]),
-            line_chart("Gradient norm, before clipping", "step", [
-                Series("norm", "a", [(r["step"], r["gradient_norm"]) for r in steps])
-            ]),
+            line_chart(
+                "Loss",
+                "step",
+                [
+                    Series("training", "a", [(r["step"], r["loss"]) for r in steps]),
+                    Series("validation", "b", _points(epochs, "step", "validation_loss")),
+                ],
+            ),
+            line_chart(
+                "Accuracy",
+                "epoch",
+                [
+                    Series("training", "a", _points(epochs, "epoch", "train_accuracy")),
+                    Series("validation", "b", _points(epochs, "epoch", "validation_accuracy")),
+                ],
+                percent=True,
+            ),
+            line_chart(
+                "Learning rate",
+                "step",
+                [Series("rate", "a", [(r["step"], r["lr"]) for r in steps])],
+            ),
+            line_chart(
+                "Gradient norm, before clipping",
+                "step",
+                [Series("norm", "a", [(r["step"], r["gradient_norm"]) for r in steps])],
+            ),
         ]
     )
 
@@ -113,12 +127,18 @@ def _points(epochs: list[Json], x: str, y: str) -> list[tuple[float, float]]:
 
 def _epochs(result: Json) -> str:
     columns = [
-        ("epoch", "epoch", "d"), ("train loss", "train_loss", ".4f"),
-        ("train acc.", "train_accuracy", ".2%"), ("val. loss", "validation_loss", ".4f"),
-        ("val. acc.", "validation_accuracy", ".2%"), ("samples/s", "samples_per_s", ",.0f"),
-        ("data s", "data_s", ".2f"), ("compute s", "compute_s", ".2f"),
-        ("exchange s", "exchange_s", ".2f"), ("rows", "rows_seen", ",d"),
-        ("twice", "rows_seen_twice", "d"), ("dropped", "rows_dropped", "d"),
+        ("epoch", "epoch", "d"),
+        ("train loss", "train_loss", ".4f"),
+        ("train acc.", "train_accuracy", ".2%"),
+        ("val. loss", "validation_loss", ".4f"),
+        ("val. acc.", "validation_accuracy", ".2%"),
+        ("samples/s", "samples_per_s", ",.0f"),
+        ("data s", "data_s", ".2f"),
+        ("compute s", "compute_s", ".2f"),
+        ("exchange s", "exchange_s", ".2f"),
+        ("rows", "rows_seen", ",d"),
+        ("twice", "rows_seen_twice", "d"),
+        ("dropped", "rows_dropped", "d"),
     ]
     return _table("Epochs", columns, result["history"])
 
@@ -126,8 +146,12 @@ def _epochs(result: Json) -> str:
 def _classes(result: Json) -> str:
     if not result["per_class"]:
         return ""
-    columns = [("class", "class", "d"), ("rows", "rows", ",d"), ("precision", "precision", ".2%"),
-               ("recall", "recall", ".2%")]
+    columns = [
+        ("class", "class", "d"),
+        ("rows", "rows", ",d"),
+        ("precision", "precision", ".2%"),
+        ("recall", "recall", ".2%"),
+    ]
     per_class = _table("Test split by class", columns, result["per_class"])
     return f'{per_class}<div class="wide">{confusion_table(result["confusion_matrix"])}</div>'
 
@@ -137,7 +161,9 @@ def _table(title: str, columns: list[tuple[str, str, str]], rows: list[dict[str,
         return ""
     head = "".join(f"<th>{name}</th>" for name, _, _ in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_number(row.get(key), form)}</td>" for _, key, form in columns) + "</tr>"
+        "<tr>"
+        + "".join(f"<td>{_number(row.get(key), form)}</td>" for _, key, form in columns)
+        + "</tr>"
         for row in rows
     )
     return f'<h2>{title}</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>'
