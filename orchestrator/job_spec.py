@@ -109,7 +109,7 @@ class LimitsConfig(Config):
 
 
 class JobSpec(Config):
-    """A whole job. `dataset`, `model`, `augment`, `training` decide its result; the rest does not."""
+    """A whole job. `dataset`, `model`, `augment`, `training` decide its result, and only they."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "mnist-lstm"
     dataset: DatasetConfig = DatasetConfig()

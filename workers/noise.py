@@ -28,7 +28,7 @@ class Noise:
 
 
 def dropout(x: Tensor, p: float, noise: Noise | None) -> Tensor:
-    """Inverted dropout (Srivastava et al., 2014) of x (B, ...); x itself where p is 0 or noise is None."""
+    """Inverted dropout (Srivastava et al., 2014) of x (B, ...); none where p is 0 or noise None."""
     if p == 0.0 or noise is None:
         return x
     keep = noise.uniform(*x.shape[1:]) >= p

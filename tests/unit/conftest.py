@@ -1,0 +1,28 @@
+"""Fixtures of the unit tests: no cluster, no network, a cache of their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "unit",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("unit")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache in tmp_path, no settings from the caller's environment, one intra-op thread."""
+    monkeypatch.setenv("RNNJOB_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("RNNJOB_DATA_DIR", "RNNJOB_STORAGE", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

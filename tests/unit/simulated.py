@@ -1,0 +1,169 @@
+"""A tiny synthetic job, and W workers of it as threads of this process."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from workers.config import (
+    SPLITS,
+    AugmentConfig,
+    CheckpointConfig,
+    DataShape,
+    LogConfig,
+    ModelConfig,
+    TrainingConfig,
+    TrainJob,
+)
+from workers.run_folder import StopRequest
+from workers.shard_data import Rows, ShardData
+from workers.shards import hosted_shards
+from workers.worker import SingleProcessWorker, add_in_order
+
+T = TypeVar("T")
+
+
+def tiny_shape(**changes: Any) -> DataShape:
+    """26 training rows over 4 shards: 7, 7, 6 and 6 rows of 5 by 6 pixels in 3 classes."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "fingerprint": "f" * 64,
+        "num_shards": 4,
+        "num_classes": 3,
+        "height": 5,
+        "width": 6,
+        "train_rows": 26,
+        "validation_rows": 9,
+        "test_rows": 11,
+        "pixel_mean": 0.25,
+        "pixel_std": 0.5,
+    }
+    return DataShape(**{**values, **changes})
+
+
+def tiny_job(
+    folder: Path,
+    *,
+    data: DataShape | None = None,
+    model: dict[str, Any] | None = None,
+    augment: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    checkpoint: dict[str, Any] | None = None,
+    cpus: int = 1,
+    fingerprint: str = "a" * 64,
+) -> TrainJob:
+    """A job of 3 steps an epoch whose run folder is `folder`."""
+    return TrainJob(
+        run_id=folder.name,
+        run_uri=str(folder),
+        fingerprint=fingerprint,
+        data=data or tiny_shape(),
+        model=ModelConfig(**{"hidden_size": 4, **(model or {})}),
+        augment=AugmentConfig(**(augment or {})),
+        training=TrainingConfig(
+            **{"epochs": 2, "global_batch_size": 12, "precision": "fp32", **(training or {})}
+        ),
+        checkpoint=CheckpointConfig(**(checkpoint or {})),
+        log=LogConfig(),
+        cpus_per_worker=cpus,
+    )
+
+
+def tiny_split(shape: DataShape, split: str) -> Rows:
+    """Rows whose class can be learned: its column of pixels is bright."""
+    generator = torch.Generator().manual_seed(SPLITS.index(split))
+    number = shape.num_rows(split)
+    labels = torch.randint(shape.num_classes, (number,), generator=generator)
+    images = torch.randint(0, 120, (number, shape.height, shape.width), generator=generator)
+    for row, label in enumerate(labels.tolist()):
+        images[row, :, label] += 130
+    return Rows(images.to(torch.uint8), labels)
+
+
+def shard_of(rows: Rows, num_shards: int, shard: int) -> Rows:
+    """Dealt out like cards."""
+    return Rows(rows.images_NHW[shard::num_shards], rows.labels_N[shard::num_shards])
+
+
+def tiny_loader(shape: DataShape) -> Callable[[int], ShardData]:
+    whole = {split: tiny_split(shape, split) for split in SPLITS}
+
+    def load(shard: int) -> ShardData:
+        return {split: shard_of(rows, shape.num_shards, shard) for split, rows in whole.items()}
+
+    return load
+
+
+def single(job: TrainJob, stop_after: int = 0, code: int = 5) -> SingleProcessWorker:
+    """The whole job in this process; wants to stop in the step of that number."""
+    asked = 0
+
+    def stop() -> StopRequest | None:
+        nonlocal asked
+        asked += 1
+        return StopRequest("the test wants it", code) if asked == stop_after else None
+
+    return SingleProcessWorker(job.data.num_shards, tiny_loader(job.data), stop)
+
+
+class _Exchange:
+    """What the threads of one job share: a place for each rank's tensor, and a barrier."""
+
+    def __init__(self, num_workers: int) -> None:
+        self.barrier = threading.Barrier(num_workers)
+        self.places: list[Tensor] = [torch.empty(0)] * num_workers
+
+    def all_of(self, rank: int, mine: Tensor) -> list[Tensor]:
+        self.places[rank] = mine
+        self.barrier.wait(60)
+        every = list(self.places)
+        self.barrier.wait(60)
+        return every
+
+
+class RankWorker:
+    """A fake of the Worker protocol: one of W ranks, each a thread."""
+
+    def __init__(self, job: TrainJob, rank: int, num_workers: int, exchange: _Exchange) -> None:
+        self.rank, self.world_size = rank, num_workers
+        self.device = torch.device("cpu")
+        self.shards = hosted_shards(job.data.num_shards, num_workers, rank)
+        self.load_shard = tiny_loader(job.data)
+        self._exchange = exchange
+
+    def ordered_sum(self, rows_LN: Tensor) -> Tensor:
+        return add_in_order(self.gather(rows_LN))
+
+    def all_reduce(self, row_N: Tensor) -> Tensor:
+        return add_in_order(torch.stack(self._exchange.all_of(self.rank, row_N)))
+
+    def gather(self, rows_LN: Tensor) -> Tensor:
+        return torch.cat(self._exchange.all_of(self.rank, rows_LN))
+
+    def stop_requested(self) -> StopRequest | None:
+        return None
+
+
+def on_workers(job: TrainJob, num_workers: int, act: Callable[[RankWorker], T]) -> list[T]:
+    """What `act` returns on each of W workers that run at once, in rank order."""
+    exchange = _Exchange(num_workers)
+
+    def run(rank: int) -> T:
+        torch.set_num_threads(1)
+        try:
+            return act(RankWorker(job, rank, num_workers, exchange))
+        except BaseException:
+            exchange.barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        futures = [pool.submit(run, rank) for rank in range(num_workers)]
+    broken = [error for future in futures if (error := future.exception()) is not None]
+    for error in broken:
+        if not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    return [future.result() for future in futures]
