@@ -74,7 +74,8 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
         if result.stopped:
             raise JobStoppedError(
                 result.stopped.reason,
-                f"its checkpoint of step {result.steps} is in {run.storage.where(run.CHECKPOINTS)}",
+                f"go on from step {result.steps}: rnnjob resume {run.run_id}"
+                f" --storage {plan.spec.storage}",
                 result.stopped.exit_code,
             )
         outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0}

@@ -1,14 +1,15 @@
 """From a spec to a run folder that a launcher can start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator import runs
 from orchestrator.datasets.prepare import PreparedData
 from orchestrator.execution import prepare_for
-from orchestrator.job_spec import JobSpec
+from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.launchers.local import num_usable_cpus
+from workers.errors import InputError
 from workers.run_folder import RunFolder
 from workers.shards import steps_per_epoch
 from workers.storage import Storage
@@ -72,6 +73,44 @@ class Submission:
     def create_run(self) -> RunFolder:
         """Writes the run folder. Raises RunExistsError or StorageError, leaving nothing behind."""
         return runs.create_run(self.storage, self.run_id, self.spec.to_yaml(), self.mode)
+
+
+def check_again(run: RunFolder, mode: str, scaling: dict[str, Any]) -> Submission:
+    """Makes a run that ended early ready to go on, with another scaling if wanted.
+
+    Raises InputError where the run still runs, or has nothing left to do.
+    """
+    status = runs.read_status(run)
+    if status.state == runs.SUCCEEDED:
+        raise InputError(
+            f"{run.run_id} has SUCCEEDED; there is nothing to resume",
+            f"see its result: rnnjob show {run.run_id}",
+        )
+    if not status.is_terminal:
+        raise InputError(
+            f"{run.run_id} is {status.state}", f"stop it first: rnnjob stop {run.run_id}"
+        )
+    spec = load_spec(run.storage.read(run.JOB).decode(), run.storage.where(run.JOB))
+    if scaling:
+        spec = spec.with_values(scaling)
+    submission = Submission(spec, prepare_for(spec), run.run_id, mode)
+    run.storage.write(run.JOB, spec.to_yaml().encode())
+    run.clear_stop()
+    runs.write_status(
+        run,
+        replace(
+            status,
+            state=runs.QUEUED,
+            mode=mode,
+            reason="",
+            cure="",
+            exit_code=None,
+            pid=None,
+            started_at=None,
+            ended_at=None,
+        ),
+    )
+    return submission
 
 
 def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:

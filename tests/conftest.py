@@ -88,9 +88,7 @@ def rnnjob(tmp_path: Path, environment: dict[str, str]) -> Cli:
 
 
 @pytest.fixture(scope="module")
-def module_rnnjob(
-    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> Cli:
+def module_rnnjob(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Cli:
     """One folder for all tests of a module, to look at the same runs."""
     return Cli(tmp_path_factory.mktemp("work"), environment)
 
@@ -100,7 +98,9 @@ def mnist_dir() -> Path:
     """The folder with the full MNIST, where RNNJOB_DATA_DIR names one."""
     folder = os.environ.get("RNNJOB_DATA_DIR")
     if not folder or not any(Path(folder).glob("train-images-idx3-ubyte*")):
-        pytest.skip("needs the idx files of the full MNIST: RNNJOB_DATA_DIR names no folder with them")
+        pytest.skip(
+            "needs the idx files of the full MNIST: RNNJOB_DATA_DIR names no folder with them"
+        )
     return Path(folder)
 
 

@@ -1,4 +1,4 @@
-"""No test is skipped in silence: each skip is printed with its reason, one without fails the run."""
+"""No test is skipped in silence: a skip is printed with its reason; one without fails the run."""
 
 from typing import Any
 

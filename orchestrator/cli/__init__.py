@@ -16,6 +16,7 @@ _COMMANDS = {
     "list": ("show", "List the runs of a storage, newest first."),
     "show": ("show", "Show a run: state, metrics, result, files."),
     "stop": ("show", "Ask a running job to stop, with a checkpoint."),
+    "resume": ("resume", "Take a run up again where its last checkpoint left it."),
     "data": ("data", "Prepare data sets."),
 }
 _ALIASES = {"ls": "list", "cancel": "stop"}

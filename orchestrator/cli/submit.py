@@ -1,8 +1,5 @@
 """rnnjob submit"""
 
-import logging
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +9,12 @@ from click.core import ParameterSource
 from orchestrator.cli.common import (
     explained,
     json_option,
-    one_line,
     print_json,
-    sigterm_as,
     storage_option,
 )
-from orchestrator.runs import SUCCEEDED, RunStatus
 from workers.errors import InputError
-from workers.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from orchestrator.launchers.base import Launcher
     from orchestrator.submission import Submission
 
 # flag: key of the spec
@@ -117,6 +109,7 @@ def submit_command(
     the workers only the speed: its weights are the same, bit for bit, on any number of workers.
     """
     from orchestrator import job_spec, submission
+    from orchestrator.cli.running import run_to_end
 
     if local and flags["workers"] is not None:
         raise InputError(
@@ -130,14 +123,7 @@ def submit_command(
     if dry_run:
         _show_plan(checked, as_json)
         return
-    run = checked.create_run()
-    status = _run(checked, run, quiet or as_json, verbose)
-    result = run.read_json(run.RESULT) or {}
-    if as_json:
-        print_json(result)
-    elif quiet:
-        click.echo(run.run_id)
-    _leave(run, status)
+    run_to_end(checked.create_run(), checked, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -152,41 +138,6 @@ def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return by_flag, by_environment
 
 
-def _run(checked: "Submission", run: RunFolder, silent: bool, verbose: bool) -> RunStatus:
-    """Starts the job, shows it until it ends, and prints what came out."""
-    from orchestrator.cli.view import JobView, show_outcome
-    from orchestrator.follow import Terminated, follow
-
-    launcher = _launcher(checked.mode, verbose)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
-    spec = checked.spec
-    with JobView(checked.num_steps, spec.log.print_every_steps, silent) as view:
-        for warning in checked.warnings():
-            view.note(f"warning: {warning}")
-        view.note(f"run {run.run_id}")
-        with sigterm_as(Terminated):
-            launcher.submit(run)
-            status = follow(run, launcher, view)
-    if status.state == SUCCEEDED:
-        show_outcome(view.console, run, status, run.read_json(run.RESULT) or {})
-        view.note(f"look next: rnnjob show {run.run_id}, or open {run.storage.where(run.REPORT)}")
-    else:
-        click.echo(f"{status.state}: {one_line(status.reason)}", err=True)
-        click.echo(f"Try: {one_line(status.cure or f'rnnjob show {run.run_id}')}", err=True)
-    return status
-
-
-def _launcher(mode: str, verbose: bool) -> "Launcher":
-    """The one place that knows the launchers; each is imported only when chosen."""
-    if mode == "local":
-        from orchestrator.launchers.local import LocalLauncher
-
-        return LocalLauncher()
-    from orchestrator.launchers.ray_here import RayHereLauncher
-
-    return RayHereLauncher(verbose)
-
-
 def _show_plan(checked: "Submission", as_json: bool) -> None:
     """The resolved spec and what would run; nothing is written."""
     plan = checked.plan()
@@ -199,13 +150,3 @@ def _show_plan(checked: "Submission", as_json: bool) -> None:
         click.echo(f"#   {name}: {value}")
     for warning in checked.warnings():
         click.echo(f"warning: {warning}", err=True)
-
-
-def _leave(run: RunFolder, status: RunStatus) -> None:
-    """Ends the process with the job's exit code.
-
-    At once, without waiting for threads: after a second Ctrl-C the training thread may still run.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status.exit_code if status.exit_code is not None else int(status.state != SUCCEEDED))

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from simulated import on_workers, shard_of, single, tiny_job, tiny_shape
 from torch import Tensor
 
+from tests.unit.simulated import on_workers, shard_of, single, tiny_job, tiny_shape
 from workers.config import DataShape, TrainJob
 from workers.gradients import MICRO_BATCH_ROWS, Gradients, ShardThreads, Step, classify, to_unit
 from workers.model import SequenceClassifier, build_model

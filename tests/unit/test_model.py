@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from simulated import tiny_shape
 from torch import Tensor, nn
 
+from tests.unit.simulated import tiny_shape
 from workers.config import ModelConfig
 from workers.model import SequenceClassifier, build_model, to_sequences
 from workers.noise import Noise

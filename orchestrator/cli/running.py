@@ -1,0 +1,62 @@
+"""Starts a job, shows it until it ends, prints what came out, and leaves with its exit code."""
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from orchestrator import runs
+from orchestrator.cli.common import one_line, print_json, sigterm_as
+from orchestrator.cli.view import JobView, show_outcome
+from orchestrator.follow import Terminated, follow
+from orchestrator.launchers.base import Launcher
+from orchestrator.runs import RunStatus
+from orchestrator.submission import Submission
+from workers.run_folder import RunFolder
+
+
+def run_to_end(
+    run: RunFolder, submission: Submission, *, as_json: bool, quiet: bool, verbose: bool
+) -> NoReturn:
+    """Never returns: ends the process with the job's exit code."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    launcher = _launcher(submission.mode, verbose)
+    every = submission.spec.log.print_every_steps
+    with JobView(submission.num_steps, every, quiet=quiet or as_json) as view:
+        for warning in submission.warnings():
+            view.note(f"warning: {warning}")
+        view.note(f"run {run.run_id}")
+        with sigterm_as(Terminated):
+            launcher.submit(run)
+            status = follow(run, launcher, view)
+    if status.state == runs.SUCCEEDED:
+        show_outcome(view.console, run, status, run.read_json(run.RESULT) or {})
+        view.note(f"look next: rnnjob show {run.run_id}, or open {run.storage.where(run.REPORT)}")
+    else:
+        click.echo(f"Error: {status.state}: {one_line(status.reason)}", err=True)
+        click.echo(f"Try: {one_line(status.cure or f'rnnjob show {run.run_id}')}", err=True)
+    if as_json:
+        print_json(run.read_json(run.RESULT) or status.to_json())
+    elif quiet:
+        click.echo(run.run_id)
+    _leave(status)
+
+
+def _launcher(mode: str, verbose: bool) -> Launcher:
+    """The one place that knows the launchers; each is imported only when chosen."""
+    if mode == "local":
+        from orchestrator.launchers.local import LocalLauncher
+
+        return LocalLauncher()
+    from orchestrator.launchers.ray_here import RayHereLauncher
+
+    return RayHereLauncher(verbose)
+
+
+def _leave(status: RunStatus) -> NoReturn:
+    """At once, without waiting for threads: after a second Ctrl-C the job's may still run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status.exit_code if status.exit_code is not None else 1)
