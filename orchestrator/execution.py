@@ -23,7 +23,7 @@ from orchestrator.result import build_result
 from orchestrator.runs import RunStatus
 from orchestrator.units import parse_bytes, parse_duration, show_duration
 from workers.config import TrainJob
-from workers.errors import JobError, JobStoppedError
+from workers.errors import JobError, JobStoppedError, StorageError
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
 
 if TYPE_CHECKING:
@@ -51,20 +51,37 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
 
     Never raises for what goes wrong with the job: the outcome is the status.
     """
-    status = replace(
-        runs.read_status(run),
-        state=runs.PENDING,
-        reason="",
-        cure="",
-        exit_code=None,
-        ended_at=None,
-        **runs.this_process(),
-    )
-    runs.write_status(run, status)
+    status = RunStatus(run.run_id, runs.FAILED)
+    try:
+        status = replace(
+            runs.read_status(run),
+            state=runs.PENDING,
+            reason="",
+            cure="",
+            exit_code=None,
+            ended_at=None,
+            **runs.this_process(),
+        )
+        runs.write_status(run, status)
+        return _execute(run, train, status)
+    except StorageError as error:
+        # The outcome itself cannot be written; who follows finds the run without one.
+        log.info("%s", error.cause)
+        return replace(
+            status,
+            state=runs.FAILED,
+            reason=error.cause,
+            cure=error.cure,
+            exit_code=error.exit_code,
+        )
+
+
+def _execute(run: RunFolder, train: Train, status: RunStatus) -> RunStatus:
     started = time.time()
     watch = _Watch(run, status)
-    result: TrainResult | None = None
     plan: Plan | None = None
+    result: TrainResult | None = None
+    outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0}
     try:
         plan = make_plan(run)
         watch.limit_s = parse_duration(plan.spec.limits.time) if plan.spec.limits.time else None
@@ -72,13 +89,7 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
         with watch:
             result = train(plan)
         if result.stopped:
-            raise JobStoppedError(
-                result.stopped.reason,
-                f"go on from step {result.steps}: rnnjob resume {run.run_id}"
-                f" --storage {plan.spec.storage}",
-                result.stopped.exit_code,
-            )
-        outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0}
+            raise _stopped(run, plan, result.stopped, result.steps)
     except JobError as error:
         stopped = isinstance(error, JobStoppedError)
         outcome = {
@@ -99,6 +110,14 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
     status = replace(watch.status, ended_at=time.time(), **outcome)
     _write_outcome(run, plan, result, status, started)
     return status
+
+
+def _stopped(run: RunFolder, plan: Plan, request: StopRequest, step: int) -> JobStoppedError:
+    return JobStoppedError(
+        request.reason,
+        f"go on from step {step}: rnnjob resume {run.run_id} --storage {plan.spec.storage}",
+        request.exit_code,
+    )
 
 
 def _write_outcome(

@@ -46,19 +46,15 @@ def _size_text(value: Any) -> Any:
     return value
 
 
-def _worker_count(value: Any) -> Any:
+def _worker_count(value: Any) -> int | str:
     """A number, or `MIN:MAX` as text."""
-    if isinstance(value, str):
-        parts = value.split(":")
-        if len(parts) > 2 or not all(part.isdigit() for part in parts):
-            raise ValueError(f"'{value}' is neither a number nor MIN:MAX")
-        value = int(value) if len(parts) == 1 else value
-    if not isinstance(value, str):
-        return value
-    low, high = (int(part) for part in value.split(":"))
+    parts = str(value).split(":")
+    if isinstance(value, bool) or len(parts) > 2 or not all(part.isdigit() for part in parts):
+        raise ValueError("write a number of at least 1, or MIN:MAX")
+    low, high = int(parts[0]), int(parts[-1])
     if not 1 <= low <= high:
-        raise ValueError(f"'{value}': MIN must be at least 1 and at most MAX")
-    return value
+        raise ValueError("MIN must be at least 1 and at most MAX")
+    return low if len(parts) == 1 else f"{low}:{high}"
 
 
 Duration = Annotated[str | int | float, BeforeValidator(_duration_text)]
@@ -86,7 +82,7 @@ class DatasetConfig(Config):
 class ScalingConfig(Config):
     """How fast, never what."""
 
-    workers: Annotated[PositiveInt | str, BeforeValidator(_worker_count)] = 1
+    workers: Annotated[int | str, BeforeValidator(_worker_count)] = 1
     """Training processes: a number, or MIN:MAX for a job that may grow and shrink."""
     cpus_per_worker: PositiveInt | Literal["auto"] = "auto"
     """Shards that a worker computes at once. `auto`: 1, or with --local all CPUs of the process."""

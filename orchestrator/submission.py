@@ -9,7 +9,7 @@ from orchestrator.datasets.prepare import PreparedData
 from orchestrator.execution import prepare_for
 from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.launchers.local import num_usable_cpus
-from workers.errors import InputError
+from workers.errors import InputError, StorageError
 from workers.run_folder import RunFolder
 from workers.shards import steps_per_epoch
 from workers.storage import Storage
@@ -71,8 +71,11 @@ class Submission:
         }
 
     def create_run(self) -> RunFolder:
-        """Writes the run folder. Raises RunExistsError or StorageError, leaving nothing behind."""
-        return runs.create_run(self.storage, self.run_id, self.spec.to_yaml(), self.mode)
+        """Writes the run folder. Raises InputError, leaving nothing behind."""
+        try:
+            return runs.create_run(self.storage, self.run_id, self.spec.to_yaml(), self.mode)
+        except StorageError as error:
+            raise InputError(error.cause, error.cure) from error
 
 
 def check_again(run: RunFolder, mode: str, scaling: dict[str, Any]) -> Submission:
@@ -118,11 +121,14 @@ def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:
 
     Raises JobError.
     """
-    run_id = run_id or runs.new_run_id(spec.name)
+    run_id = runs.new_run_id(spec.name) if run_id is None else run_id
     runs.check_run_id(run_id)
     data_dir = spec.dataset.data_dir
     if data_dir:
         # The driver may run elsewhere than here.
         spec = spec.with_values({"dataset.data_dir": str(Path(data_dir).expanduser().resolve())})
-    spec = spec.with_values({"storage": Storage(spec.storage).uri})
+    try:
+        spec = spec.with_values({"storage": Storage(spec.storage).uri})
+    except StorageError as error:
+        raise InputError(error.cause, error.cure) from error
     return Submission(spec, prepare_for(spec), run_id, mode)

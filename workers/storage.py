@@ -19,15 +19,20 @@ from workers.errors import StorageError
 def _explained(action: str, where: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        if action == "read":
+            raise
+        raise _error(action, where, error) from error
     except (OSError, pa.ArrowException) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else str(error)
-        raise StorageError(
-            f"cannot {action} {where}: {reason}",
-            "check that the storage exists, is writable and has room, or name another: --storage",
-        ) from error
+        raise _error(action, where, error) from error
+
+
+def _error(action: str, where: str, error: Exception) -> StorageError:
+    number = getattr(error, "errno", None)
+    return StorageError(
+        f"cannot {action} {where}: {os.strerror(number) if number else error}",
+        "check that the storage exists, is writable and has room, or name another: --storage",
+    )
 
 
 class Storage:

@@ -5,6 +5,7 @@ pydantic.
 """
 
 import importlib
+import sys
 
 import click
 
@@ -41,9 +42,29 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def run() -> None:
+    """The console script: every error is one line of cause and one of cure."""
+    try:
+        sys.exit(main(standalone_mode=False))
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "rnnjob"
+        cause = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"Error: {cause}\nTry: {path} --help", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+@click.group(
+    cls=_Lazy, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="rnnjob")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Distributed training of recurrent classifiers, the same to the bit on any number of workers.
 
     \b
@@ -52,3 +73,5 @@ def main() -> None:
     rnnjob list                                      what ran, and what came of it
     rnnjob show @last
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

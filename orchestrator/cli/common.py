@@ -2,9 +2,7 @@
 
 import functools
 import json
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -17,7 +15,6 @@ from workers.storage import Storage
 P = ParamSpec("P")
 R = TypeVar("R")
 DEFAULT_STORAGE = "./runs"
-INTERRUPTED = 130
 
 
 class Failure(click.ClickException):
@@ -49,9 +46,6 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
             if kwargs.get("verbose"):
                 raise
             raise Failure(error) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
 
     return wrapper
 
@@ -92,8 +86,3 @@ def sigterm_as(error: type[BaseException]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def is_plain() -> bool:
-    """No colour, no progress bar."""
-    return not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR"))

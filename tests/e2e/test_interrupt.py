@@ -1,0 +1,146 @@
+"""Ctrl-C, SIGTERM, `stop`, limits, and a process that dies: what remains, and that it goes on."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cli
+
+JOB = ("submit", "--dataset", "mnist-sample", "--epochs", "25", "--run-id", "run")
+
+
+def _steps(folder: Path) -> list[int]:
+    try:
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    records = [json.loads(line) for line in lines if line.endswith("}")]
+    return [record["step"] for record in records if record["kind"] == "step"]
+
+
+def _status(rnnjob: Cli) -> dict[str, Any]:
+    status: dict[str, Any] = rnnjob("show", "run", "--json").json["status"]
+    return status
+
+
+@pytest.fixture(scope="module")
+def undisturbed(module_rnnjob: Cli) -> str:
+    weights: str = module_rnnjob(*JOB, "--local", "--json").json["weights_sha256"]
+    return weights
+
+
+def test_ctrl_c_leaves_a_checkpoint_from_which_the_run_goes_on(
+    rnnjob: Cli, waiting: Callable[..., Any], undisturbed: str
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*JOB, "--local")
+    waiting(lambda: len(_steps(folder)) > 20)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Error: STOPPED: interrupted by Ctrl-C" in stderr
+    assert "rnnjob resume run" in stderr and "Traceback" not in stderr
+    status = _status(rnnjob)
+    assert (status["state"], status["exit_code"]) == ("STOPPED", 130)
+    steps = _steps(folder)
+    assert len(steps) < 200
+    assert (folder / "checkpoints" / f"step-{steps[-1]:08d}" / "manifest.json").exists()
+
+    resumed = rnnjob("resume", "run", "--local", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert resumed.json["weights_sha256"] == undisturbed
+    assert resumed.json["attempts"] == 2
+    assert _steps(folder) == list(range(1, 201))
+
+
+def test_a_killed_process_is_seen_as_failed_and_the_run_goes_on_with_ray(
+    rnnjob: Cli, waiting: Callable[..., Any], undisturbed: str, no_process_left: None
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*JOB, "--local", "--checkpoint-every", "5")
+    waiting(lambda: len(_steps(folder)) > 20)
+    process.kill()
+    process.communicate()
+    status = _status(rnnjob)
+    assert status["state"] == "FAILED"
+    assert "is gone without a word" in status["reason"]
+
+    resumed = rnnjob("resume", "run", "--workers", "2", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert resumed.json["weights_sha256"] == undisturbed
+    assert _steps(folder) == list(range(1, 201))
+
+
+def test_stop_from_another_terminal_ends_with_5(
+    rnnjob: Cli, waiting: Callable[..., Any]
+) -> None:
+    process = rnnjob.start(*JOB, "--local", "-q")
+    waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
+    assert rnnjob("stop", "run").exit_code == 0
+    process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert _status(rnnjob)["state"] == "STOPPED"
+
+
+def test_sigterm_ends_with_5_and_a_checkpoint(
+    rnnjob: Cli, waiting: Callable[..., Any]
+) -> None:
+    process = rnnjob.start(*JOB, "--local", "-q")
+    waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "SIGTERM" in _status(rnnjob)["reason"]
+
+
+def test_the_time_limit_ends_with_124_and_a_checkpoint(rnnjob: Cli) -> None:
+    done = rnnjob(*JOB, "--local", "--time", "1s", "--set", "training.epochs=500")
+    assert done.exit_code == 124
+    assert "time limit of 1s reached" in done.stderr
+    assert list((rnnjob.cwd / "runs" / "run" / "checkpoints").iterdir())
+
+
+def test_ctrl_c_ends_a_ray_job_and_all_of_its_ray(
+    rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*JOB, "--workers", "2", "--set", "training.epochs=500")
+    waiting(lambda: len(_steps(folder)) > 5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert _status(rnnjob)["state"] == "STOPPED"
+    assert (folder / "checkpoints" / f"step-{_steps(folder)[-1]:08d}" / "manifest.json").exists()
+
+
+def test_ctrl_c_twice_ends_a_ray_job_at_once(
+    rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
+) -> None:
+    process = rnnjob.start(*JOB, "--workers", "1")
+    waiting(lambda: (rnnjob.cwd / "runs" / "run" / "provenance.json").exists())
+    process.send_signal(signal.SIGINT)
+    waiting(lambda: (rnnjob.cwd / "runs" / "run" / "stop.json").exists())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert _status(rnnjob)["state"] == "STOPPED"
+
+
+def test_a_driver_that_dies_is_a_failed_run_with_nothing_left_behind(
+    rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*JOB, "--workers", "1")
+    waiting(lambda: len(_steps(folder)) > 5)
+    driver = json.loads((folder / "status.json").read_text())["pid"]
+    assert driver != process.pid
+    os.kill(driver, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Error: FAILED: " in stderr
+    assert _status(rnnjob)["state"] == "FAILED"
