@@ -131,4 +131,6 @@ def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:
         spec = spec.with_values({"storage": Storage(spec.storage).uri})
     except StorageError as error:
         raise InputError(error.cause, error.cure) from error
-    return Submission(spec, prepare_for(spec), run_id, mode)
+    data = prepare_for(spec)
+    data.verify()
+    return Submission(spec, data, run_id, mode)

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from workers.run_folder import RunFolder
 
 _MARK = "RNNJOB_RAY_DIR"
 _GRACE_S = 5.0
+_NOTE_S = 1.0
 
 
 class RayHereLauncher:
@@ -31,6 +33,8 @@ class RayHereLauncher:
         self._process: subprocess.Popen[bytes] | None = None
         self._ray_dir: Path | None = None
         self._log: Path | None = None
+        self._family: set[psutil.Process] = set()
+        self._noted = 0.0
 
     def submit(self, run: RunFolder) -> None:
         # Short: Ray puts sockets below it, whose paths the kernel caps at 107 bytes.
@@ -55,9 +59,18 @@ class RayHereLauncher:
         if self._process is None:
             return False
         if self._process.poll() is None:
+            self._note_family(self._process.pid)
             return True
         self._clean_up()
         return False
+
+    def _note_family(self, driver: int) -> None:
+        """Remembers the driver's descendants: once it is dead they cannot be told any more, since
+        Ray's processes write their titles over their environment."""
+        if time.monotonic() - self._noted > _NOTE_S:
+            self._noted = time.monotonic()
+            with contextlib.suppress(psutil.Error):
+                self._family.update(psutil.Process(driver).children(recursive=True))
 
     def logs(self, run: RunFolder, num_lines: int) -> list[str]:
         if self._log is None or not self._log.exists():
@@ -73,7 +86,7 @@ class RayHereLauncher:
     def _clean_up(self) -> None:
         """Ends what is left of this job's Ray, told by its own folder, and removes the folder."""
         if self._ray_dir and self._ray_dir.exists():
-            _end(list(_processes_of(self._ray_dir)), _GRACE_S)
+            _end([*self._family, *_processes_of(self._ray_dir)], _GRACE_S)
             shutil.rmtree(self._ray_dir, ignore_errors=True)
 
 

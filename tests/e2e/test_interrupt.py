@@ -76,9 +76,7 @@ def test_a_killed_process_is_seen_as_failed_and_the_run_goes_on_with_ray(
     assert _steps(folder) == list(range(1, 201))
 
 
-def test_stop_from_another_terminal_ends_with_5(
-    rnnjob: Cli, waiting: Callable[..., Any]
-) -> None:
+def test_stop_from_another_terminal_ends_with_5(rnnjob: Cli, waiting: Callable[..., Any]) -> None:
     process = rnnjob.start(*JOB, "--local", "-q")
     waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
     assert rnnjob("stop", "run").exit_code == 0
@@ -87,9 +85,7 @@ def test_stop_from_another_terminal_ends_with_5(
     assert _status(rnnjob)["state"] == "STOPPED"
 
 
-def test_sigterm_ends_with_5_and_a_checkpoint(
-    rnnjob: Cli, waiting: Callable[..., Any]
-) -> None:
+def test_sigterm_ends_with_5_and_a_checkpoint(rnnjob: Cli, waiting: Callable[..., Any]) -> None:
     process = rnnjob.start(*JOB, "--local", "-q")
     waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
     process.terminate()
