@@ -9,7 +9,8 @@ from typing import Protocol
 from orchestrator import runs
 from orchestrator.launchers.base import Launcher
 from orchestrator.runs import RunStatus
-from workers.run_folder import Json, MetricsTail, RunFolder, StopRequest
+from workers.jsons import Json
+from workers.run_folder import MetricsTail, RunFolder, StopRequest
 
 _POLL_S = 0.1
 
@@ -74,8 +75,11 @@ def _died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
 def _killed(run: RunFolder, launcher: Launcher, request: StopRequest) -> RunStatus:
     with contextlib.suppress(KeyboardInterrupt, Terminated):
         launcher.kill(run)
+    status = runs.read_status(run)
+    if status.is_terminal and status.pid is not None and status.state != runs.FAILED:
+        return status  # it ended by itself in the meantime
     status = replace(
-        runs.read_status(run),
+        status,
         state=runs.STOPPED,
         exit_code=request.exit_code,
         reason=f"{request.reason}, twice: ended at once",

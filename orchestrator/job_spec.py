@@ -3,9 +3,11 @@
 Precedence: explicit flag > --set > file > preset > environment > default.
 """
 
+import copy
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +31,7 @@ from workers.config import (
 from workers.errors import InputError
 
 Tree = dict[str, Any]
+_SPEC = "the spec"
 
 
 class SpecError(InputError, ValueError):
@@ -130,10 +133,11 @@ class JobSpec(Config):
             )
         most = self.scaling.worker_range[1]
         if most > shards:
+            more = next((n for n in range(most, batch + 1) if batch % n == 0), None)
             raise ValueError(
                 f"workers {most} is above num_shards {shards}, and each worker needs a shard"
-                f" | take at most {shards} workers, or more shards:"
-                f" --set dataset.num_shards={most}"
+                f" | take at most {shards} workers"
+                + (f", or more shards: --set dataset.num_shards={more}" if more else "")
             )
         if self.dataset.validation_rows == 0 and self.training.keep == "best":
             raise ValueError(
@@ -150,7 +154,7 @@ class JobSpec(Config):
         tree = self.model_dump(mode="json")
         for key, value in values.items():
             _set(tree, key, value)
-        return _validated(tree, "the spec")
+        return _validated(tree, {})
 
     def fingerprint(self, data_fingerprint: str) -> str:
         """SHA-256 of all that decides the result: data, model, augmentation, training."""
@@ -189,15 +193,18 @@ def build_spec(
         SpecError: with the key, its value, what is allowed, and the nearest valid key.
     """
     tree: Tree = {}
+    origins: dict[str, str] = {}
     for key, value in (environment or {}).items():
         _set(tree, key, value)
     if preset is not None:
         if preset not in PRESETS:
             raise SpecError(f"no preset '{preset}'", _choose(preset, PRESETS))
-        for key, value in PRESETS[preset].items():
+        for key, value in copy.deepcopy(PRESETS[preset]).items():
             _set(tree, key, value)
     if file is not None:
-        _merge(tree, _read(file))
+        content = _read(file)
+        _merge(tree, content)
+        origins.update(dict.fromkeys(_leaves(content), str(file)))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
@@ -205,10 +212,14 @@ def build_spec(
                 f"--set '{assignment}' is not of the form a.b=value",
                 "for example --set training.epochs=3",
             )
-        _set(tree, key.strip(), _yaml(text, f"--set {key}"))
+        value = _yaml(text, f"--set {key}")
+        _set(tree, key.strip(), value)
+        leaves = _leaves(value, f"{key.strip()}.") if isinstance(value, dict) else [key.strip()]
+        origins.update(dict.fromkeys(leaves, _SPEC))
     for key, value in (flags or {}).items():
         _set(tree, key, value)
-    return _validated(tree, str(file) if file else "the spec")
+        origins[key] = _SPEC
+    return _validated(tree, origins)
 
 
 def load_spec(text: str, where: str) -> JobSpec:
@@ -216,7 +227,7 @@ def load_spec(text: str, where: str) -> JobSpec:
     content = _yaml(text, where)
     if not isinstance(content, dict):
         raise SpecError(f"{where} holds no mapping", "see rnnjob submit --print-config")
-    return _validated(content, where)
+    return _validated(content, dict.fromkeys(_leaves(content), where))
 
 
 def _read(file: Path) -> Tree:
@@ -237,11 +248,33 @@ def _read(file: Path) -> Tree:
 
 def _yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        # PyYAML lets errors of its constructors through: 2001-99-99, !!bool maybe
         raise SpecError(
-            f"{where} is not valid YAML: {' '.join(str(error).split())}", "mend the YAML"
+            f"{where} is not valid YAML: {' '.join(str(error).split())[:300]}", "mend the YAML"
         ) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Numbers as in YAML 1.2: 2:4 is text and not 124 in base 60, 1e-3 is a number."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in ("int", "float")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"([-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
 
 
 def _merge(tree: Tree, more: Tree) -> None:
@@ -267,22 +300,42 @@ def _set(tree: Tree, dotted: str, value: Any) -> None:
         tree[last] = value
 
 
-def _validated(tree: Tree, where: str) -> JobSpec:
+def _leaves(tree: Any, prefix: str = "") -> list[str]:
+    """Dotted keys of all values that are no mappings."""
+    keys = []
+    for key, value in tree.items():
+        nested = isinstance(value, dict) and value
+        keys += _leaves(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
+    return keys
+
+
+def _validated(tree: Tree, origins: Mapping[str, str]) -> JobSpec:
     try:
         return JobSpec.model_validate(tree)
     except ValidationError as error:
-        raise _explained(error, where) from None
+        raise _explained(error, origins) from None
 
 
-def _explained(error: ValidationError, where: str) -> SpecError:
-    """The first thing that is wrong, as one line of cause and one of cure."""
+def _explained(error: ValidationError, origins: Mapping[str, str]) -> SpecError:
+    """The first thing that is wrong, as one line of cause and one of cure.
+
+    `origins`: the file that gave a dotted key.
+    """
     # A union reports each of its members; the shortest way in says the most.
     first = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
     keys = [str(part) for part in first["loc"] if part in _ALL_KEYS]
     key, given = ".".join(keys), first["input"]
+    dotted = ".".join(str(part) for part in first["loc"])
+    where = next(
+        (
+            by
+            for name, by in origins.items()
+            if f"{dotted}.".startswith(f"{name}.") or f"{name}.".startswith(f"{dotted}.")
+        ),
+        _SPEC,
+    )
     if first["type"] == "extra_forbidden":
-        unknown = ".".join(str(part) for part in first["loc"])
-        return SpecError(f"unknown key '{unknown}' in {where}", _choose(unknown, _ALL_DOTTED))
+        return SpecError(f"unknown key '{dotted}' in {where}", _choose(dotted, _ALL_DOTTED))
     message = first["msg"].removeprefix("Value error, ")
     cause, _, cure = message.partition(" | ")
     if not key:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.runs import RunStatus
 from workers.config import TrainJob
-from workers.run_folder import Json, RunFolder
+from workers.jsons import Json
+from workers.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from workers.train import TrainResult
@@ -26,7 +27,9 @@ def build_result(
         started: Unix time at which the execution began.
     """
     records = run.read_metrics()
-    epochs: list[Json] = result.epochs if result else [r for r in records if r["kind"] == "epoch"]
+    epochs: list[Json] = (
+        result.epochs if result else [r for r in records if r.get("kind") == "epoch"]
+    )
     test = result.test if result else {}
     best = result.best_epoch if result else None
     of_best = next((e for e in epochs if e["epoch"] == best), epochs[-1] if epochs else {})

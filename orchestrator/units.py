@@ -1,5 +1,6 @@
 """Durations and sizes as people write them."""
 
+import math
 import re
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -18,10 +19,12 @@ _BYTES = {
 
 def parse_duration(text: str | int | float) -> float:
     """Seconds of `90`, `90s`, `10m`, `2h30m`, `1d`. Raises ValueError."""
-    if isinstance(text, (int, float)) and not isinstance(text, bool):
-        seconds = float(text)
+    if isinstance(text, bool):
+        raise ValueError(f"{text} is no duration; write 90s, 10m or 2h30m")
+    if not isinstance(text, str):
+        seconds = _as_float(text, "duration")
     else:
-        text = str(text).strip().lower()
+        text = text.strip().lower()
         parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
         if re.fullmatch(r"\d+(\.\d+)?", text):
             seconds = float(text)
@@ -43,10 +46,20 @@ def parse_bytes(text: str | int) -> int:
         unit = (match.group(2) or "b") if match else ""
         if match is None or unit not in _BYTES:
             raise ValueError(f"'{text}' is no size; write 1GiB or 500MB")
-        size = int(float(match.group(1)) * _BYTES[unit])
+        amount = _as_float(match.group(1), "size") * _BYTES[unit]
+        if amount == math.inf:
+            raise ValueError(f"'{match.group(0)[:20]}' is no size: too large")
+        size = int(amount)
     if size <= 0:
         raise ValueError(f"a size must be above zero, not {text}")
     return size
+
+
+def _as_float(text: str | int | float, what: str) -> float:
+    try:
+        return float(text)
+    except OverflowError as error:
+        raise ValueError(f"'{str(text)[:20]}...' is no {what}: too large") from error
 
 
 def show_duration(seconds: float) -> str:

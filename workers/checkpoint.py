@@ -23,12 +23,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from workers.config import CheckpointConfig
-from workers.errors import CheckpointError
+from workers.errors import CheckpointError, DamagedCheckpointError
+from workers.jsons import parse_object
 from workers.run_folder import RunFolder
 from workers.storage import Storage
 
 SCHEMA_VERSION = 1
 _MANIFEST = "manifest.json"
+_FILES = ("model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json")
 _PREFIX = "step-"
 log = logging.getLogger(__name__)
 
@@ -121,6 +123,7 @@ class Checkpoints:
             "best.safetensors": safetensors.torch.save(checkpoint.best),
             "state.json": json.dumps(state).encode(),
         }
+        self._forget_after(checkpoint.progress.step)
         folder = self._storage.child(_name(checkpoint.progress.step))
         for name, data in files.items():
             folder.write(name, data)
@@ -133,22 +136,29 @@ class Checkpoints:
         folder.write(_MANIFEST, json.dumps(manifest).encode())
         self._retain()
 
+    def _forget_after(self, step: int) -> None:
+        """Later ones are damaged, or the run would have gone on from there."""
+        for later in self.steps():
+            if later > step:
+                self._storage.delete(_name(later))
+
     def steps(self) -> list[int]:
         """Steps for which there is a checkpoint, good or not; ascending."""
         names = [name.removeprefix(_PREFIX) for name in self._storage.list()]
         return sorted(int(name) for name in names if name.isdigit())
 
     def load(self, step: int, fingerprint: str) -> Checkpoint:
-        """Raises CheckpointError where a file is missing or damaged, or of another job."""
+        """Raises DamagedCheckpointError where a file is missing or damaged, CheckpointError where
+        the checkpoint is of another job."""
         folder = self._storage.child(_name(step))
         where = folder.where()
         try:
-            expected = json.loads(folder.read(_MANIFEST))["sha256"]
-            files = {name: folder.read(name) for name in expected}
+            expected = parse_object(folder.read(_MANIFEST))["sha256"]
+            files = {name: folder.read(name) for name in _FILES}
             for name, data in files.items():
                 if hashlib.sha256(data).hexdigest() != expected[name]:
-                    raise CheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
-            state = json.loads(files["state.json"])
+                    raise DamagedCheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
+            state = parse_object(files["state.json"])
             checkpoint = Checkpoint(
                 fingerprint=state["fingerprint"],
                 progress=Progress.from_json(state["progress"]),
@@ -164,7 +174,7 @@ class Checkpoints:
             AttributeError,
             SafetensorError,
         ) as error:
-            raise CheckpointError(f"{where} is not whole: {error!r}") from error
+            raise DamagedCheckpointError(f"{where} is not whole: {error!r}") from error
         if checkpoint.fingerprint != fingerprint:
             raise CheckpointError(
                 f"{where} belongs to another job: fingerprint {checkpoint.fingerprint[:12]}, "
@@ -178,7 +188,7 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 return self.load(step, fingerprint)
-            except CheckpointError as error:
+            except DamagedCheckpointError as error:
                 log.warning("passing over a checkpoint: %s", error.cause)
         return None
 
@@ -200,7 +210,6 @@ def _name(step: int) -> str:
 
 def _manifest(folder: Storage) -> dict[str, Any]:
     try:
-        content = json.loads(folder.read(_MANIFEST))
+        return parse_object(folder.read(_MANIFEST))
     except (FileNotFoundError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}

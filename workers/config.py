@@ -65,8 +65,8 @@ class AugmentConfig(Config):
 
 class OptimizerConfig(Config):
     name: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: Positive = 0.009
-    """Peak learning rate."""
+    lr: Annotated[float, Field(gt=0.0, le=3e37, allow_inf_nan=False)] = 0.016
+    """Peak learning rate, within float32."""
     weight_decay: NonNegative = 0.1
     momentum: Fraction = 0.0
     """Of `sgd` only."""
@@ -78,7 +78,7 @@ class TrainingConfig(Config):
     epochs: PositiveInt = 5
     steps: PositiveInt | None = None
     """End after so many steps, in mid-epoch if need be; `epochs` is then not used."""
-    global_batch_size: PositiveInt = 256
+    global_batch_size: PositiveInt = 512
     """Rows of one step, over all shards; a multiple of `dataset.num_shards`."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: Literal["constant", "one-cycle", "cosine"] = "one-cycle"

@@ -7,7 +7,8 @@
     │   ├── DataError                    a data set is missing, damaged or of the wrong form
     │   └── RunExistsError               the run id is taken
     ├── StorageError            exit 1   the run folder cannot be read or written
-    ├── CheckpointError         exit 1   a checkpoint is damaged, or of another job
+    ├── CheckpointError         exit 1   a checkpoint is of another job
+    │   └── DamagedCheckpointError       a file of it is missing or changed
     ├── SharedError             exit 1   all workers meet it at the same step; no use in a retry
     │   ├── DivergedError                loss or gradient is no longer a number
     │   ├── RowAccountError              rows counted differ from rows held
@@ -55,7 +56,11 @@ class StorageError(JobError):
 
 
 class CheckpointError(JobError):
-    """A checkpoint is damaged, or belongs to another job."""
+    """A checkpoint cannot be gone on from."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A file of a checkpoint is missing, or not the one that was written."""
 
 
 class SharedError(JobError):

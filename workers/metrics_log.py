@@ -11,20 +11,19 @@ Records have a `kind`:
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
-from workers.run_folder import Json, RunFolder
+from workers.jsons import Json
+from workers.run_folder import RunFolder
 
 _FLUSH_S = 0.5
 _FLUSH_REMOTE_S = 10.0  # no appending there: each flush writes the whole file
 
 
-class RecordSink(Protocol):
-    """Who wants to see records as they come."""
-
-    def __call__(self, record: Json) -> None: ...
+RecordSink = Callable[[Json], None]
+"""Who wants to see records as they come."""
 
 
 class MetricsLog:
@@ -35,7 +34,8 @@ class MetricsLog:
         earlier = [
             record
             for record in run.read_metrics()
-            if record.get("kind") == "start" or record.get("step", 0) <= resumed_at
+            if record.get("kind") == "start"
+            or (record.get("kind") != "test" and record.get("step", 0) <= resumed_at)
         ]
         self.attempt = 1 + sum(record.get("kind") == "start" for record in earlier)
         self._lines = [_line(record) for record in earlier]

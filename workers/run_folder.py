@@ -20,11 +20,9 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
 
+from workers.jsons import Json, parse_object
 from workers.storage import Storage
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,9 @@ class RunFolder:
     def read_json(self, name: str) -> Json | None:
         """None where the file is missing or not a JSON object."""
         try:
-            content = json.loads(self.storage.read(name))
+            return parse_object(self.storage.read(name))
         except (FileNotFoundError, ValueError):
             return None
-        return content if isinstance(content, dict) else None
 
     def read_metrics(self) -> list[Json]:
         """The records of metrics.jsonl; a line that is not whole (a torn last one) is left out."""
@@ -87,7 +84,8 @@ class RunFolder:
         content = self.read_json(self.STOP)
         if content is None:
             return None
-        return StopRequest(str(content.get("reason", "")), int(content.get("exit_code", 5)))
+        code = content.get("exit_code")
+        return StopRequest(str(content.get("reason", "")), code if isinstance(code, int) else 5)
 
     def clear_stop(self) -> None:
         """Before a run is taken up again."""
@@ -97,10 +95,9 @@ class RunFolder:
 
 def _parsed(line: bytes) -> Json | None:
     try:
-        record = json.loads(line)
+        return parse_object(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
 
 
 class StopWatch:

@@ -19,9 +19,9 @@ from workers.errors import StorageError
 def _explained(action: str, where: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if action == "read":
-            raise
+            raise FileNotFoundError(where) from error
         raise _error(action, where, error) from error
     except (OSError, pa.ArrowException) as error:
         raise _error(action, where, error) from error

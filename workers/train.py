@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from workers.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
 from workers.config import SPLITS, TrainJob
-from workers.errors import DivergedError, ReplicaError, RowAccountError
+from workers.errors import DataError, DivergedError, ReplicaError, RowAccountError
 from workers.evaluate import Evaluation, evaluate
 from workers.gradients import Gradients, ShardThreads, Step
 from workers.metrics_log import MetricsLog, RecordSink
 from workers.model import build_model
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.run_folder import RunFolder, StopRequest
-from workers.shard_data import Rows
-from workers.shards import epoch_order, step_rows, steps_per_epoch
+from workers.shard_data import Rows, ShardData
+from workers.shards import epoch_order, shard_rows, step_rows, steps_per_epoch
 from workers.weights import (
     Weights,
     load_optimizer,
@@ -103,6 +103,7 @@ class _Loop:
         self.optimizer = build_optimizer(job.training.optimizer, self.model.parameters())
         self.gradients = Gradients(self.model, job, worker, threads)
         loaded = {shard: worker.load_shard(shard) for shard in worker.shards}
+        self._check_rows(loaded)
         self.data = {
             shard: {split: rows[split].to(worker.device) for split in SPLITS}
             for shard, rows in loaded.items()
@@ -112,6 +113,19 @@ class _Loop:
         )
         self.num_steps = job.training.steps or job.training.epochs * self.steps_per_epoch
         self.saved_at = time.monotonic()
+
+    def _check_rows(self, loaded: dict[int, ShardData]) -> None:
+        for shard, of_split in loaded.items():
+            for split in SPLITS:
+                expected = len(
+                    shard_rows(self.job.data.num_rows(split), self.job.data.num_shards, shard)
+                )
+                if len(of_split[split]) != expected:
+                    raise DataError(
+                        f"shard {shard} of {self.job.data.name} holds {len(of_split[split])} "
+                        f"{split} rows, not {expected}",
+                        "cut the data set again: rnnjob data prepare --force",
+                    )
 
     def restore(self) -> None:
         """Takes up the checkpoint that worker 0 finds; all workers the same one."""
@@ -129,7 +143,8 @@ class _Loop:
         self._record(
             "start", attempt=self.log.attempt if self.log else 0, workers=self.worker.world_size
         )
-        while self.progress.step < self.num_steps:
+        # A job stopped after its last step still has that epoch to end.
+        while self.progress.step < self.num_steps or self.progress.step_in_epoch:
             self._run_epoch()
             if self.stop:
                 self._save()
@@ -187,11 +202,9 @@ class _Loop:
         training = self.job.training
         self.gradient_norm = clip_(step.gradient_N, training.gradient_clip)
         if not math.isfinite(self.gradient_norm + step.loss_sum):
-            raise DivergedError(
-                f"training diverged at step {self.progress.step + 1}: loss "
-                f"{step.loss_sum / step.num_rows}, gradient norm {self.gradient_norm}",
-                f"lower the learning rate (--lr, now {training.optimizer.lr:g}) or clip the "
-                "gradient: --set training.gradient_clip=1",
+            raise self._diverged(
+                f"at step {self.progress.step + 1}: loss {step.loss_sum / step.num_rows}, "
+                f"gradient norm {self.gradient_norm}"
             )
         factor = lr_factor(training.schedule, self.progress.step, self.num_steps)
         self.lr = training.optimizer.lr * factor
@@ -236,7 +249,8 @@ class _Loop:
             "rows_not_reached": 0 if whole else int(never),
         }
         counted = self.progress.sums.num_rows
-        if twice or (whole and never) or counted != once:
+        missing = once + never != self.job.data.train_rows
+        if twice or missing or (whole and never) or counted != once:
             raise RowAccountError(
                 f"epoch {self.progress.epoch + 1} used {counted} rows: {int(twice)} of them twice, "
                 f"{int(never)} of {self.job.data.train_rows} never"
@@ -310,8 +324,18 @@ class _Loop:
         )
 
     def _evaluate(self, split: str, head_rows: int = 0) -> Evaluation:
-        return evaluate(
+        found = evaluate(
             self.model, self.job, self.worker, self.threads, self.data, split, head_rows
+        )
+        if not math.isfinite(found.loss):
+            raise self._diverged(f"by step {self.progress.step}: {split} loss {found.loss}")
+        return found
+
+    def _diverged(self, how: str) -> DivergedError:
+        return DivergedError(
+            f"training diverged {how}",
+            f"lower the learning rate (--lr, now {self.job.training.optimizer.lr:g}) or clip the "
+            "gradient: --set training.gradient_clip=1",
         )
 
     def _save_if_due(self) -> None:

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from orchestrator.runs import RunStatus
 from orchestrator.units import show_duration
-from workers.run_folder import Json, RunFolder
+from workers.jsons import Json
+from workers.run_folder import RunFolder
 
 
 class JobView:

@@ -5,6 +5,7 @@ dimension as 4 bytes, then the values, last dimension fastest. Plain or gzipped.
 """
 
 import gzip
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:
     if len(data) < header:
         raise DataError(f"{path} is truncated: {len(data)} bytes, its header has {header}", _CURE)
     shape = struct.unpack(f">{num_dimensions}I", data[4:header])
-    wanted = header + int(np.prod(shape, dtype=np.int64))
+    wanted = header + math.prod(shape)
     if len(data) != wanted:
         what = "truncated" if len(data) < wanted else "too long"
         raise DataError(
@@ -55,14 +56,20 @@ def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def _content(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Raises DataError."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}", _CURE) from error
+
+
+def _content(path: Path) -> bytes:
+    data = read_bytes(path)
+    try:
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is truncated or damaged: {error}", _CURE) from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}", _CURE) from error
 
 
 def read_split(images_path: Path, labels_path: Path) -> Split:

@@ -32,10 +32,12 @@ from orchestrator.datasets.sources import NUM_CLASSES, Source, find_source
 from orchestrator.units import show_bytes
 from workers.config import SPLITS, DataShape
 from workers.errors import DataError, InputError
+from workers.jsons import parse_object
 from workers.shards import shard_rows
 
 SCHEMA_VERSION = 1
 _MANIFEST = "manifest.json"
+_ENTRY = {"file", "rows", "sha256"}
 _AUTO_VALIDATION = 12
 """`auto` holds out one row in so many: 5,000 of MNIST's 60,000."""
 
@@ -68,7 +70,7 @@ class PreparedData:
 
     def _content(self, split: str, shard: int) -> bytes:
         entry = self.shards[split][shard]
-        path = self.folder / entry["file"]
+        path = self.folder / str(entry["file"])
         cure = f"cut the data set again: rnnjob data prepare --dataset {self.shape.name} --force"
         try:
             data = path.read_bytes()
@@ -243,12 +245,15 @@ def _table(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> pa.Table:
 
 def _open(folder: Path, standardize: bool, test_head_rows: int) -> PreparedData:
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
+        manifest = parse_object((folder / _MANIFEST).read_bytes())
         content = {**manifest["shape"], "test_head_rows": test_head_rows}
         if not standardize:
             content |= {"pixel_mean": 0.0, "pixel_std": 1.0}
         shape = DataShape.model_validate(content)
         shards = {split: list(manifest["shards"][split]) for split in SPLITS}
+        for entries in shards.values():
+            if len(entries) != shape.num_shards or not all(set(e) >= _ENTRY for e in entries):
+                raise ValueError("a shard is not listed")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"the manifest of {folder} is damaged: {error!r}",

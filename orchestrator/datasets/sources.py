@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from orchestrator.datasets.idx import Split, read_split
+from orchestrator.datasets.idx import Split, read_bytes, read_split
 from workers.errors import DataError
 
 NUM_CLASSES = 10
@@ -51,7 +51,7 @@ def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
     files = _find_files(name, data_dir) if data_dir else _downloaded(name, cache)
     digest = hashlib.sha256()
     for path in files:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(hashlib.sha256(read_bytes(path)).digest())
     return Source(
         name, digest.hexdigest(), lambda: (read_split(*files[:2]), read_split(*files[2:]))
     )

@@ -20,6 +20,7 @@ class Series:
 
 def line_chart(title: str, x_label: str, series: Sequence[Series], percent: bool = False) -> str:
     """An SVG figure; empty where no series has a point."""
+    series = [Series(one.name, one.css, _finite(one.points)) for one in series]
     series = [one for one in series if one.points]
     if not series:
         return ""
@@ -74,6 +75,10 @@ def line_chart(title: str, x_label: str, series: Sequence[Series], percent: bool
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg></figure>"
     )
+
+
+def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
 
 
 def _ticks(low: float, high: float) -> list[float]:

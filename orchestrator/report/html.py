@@ -5,7 +5,8 @@ from typing import Any
 
 from orchestrator.report.charts import Series, confusion_table, line_chart
 from orchestrator.units import show_duration
-from workers.run_folder import Json, RunFolder
+from workers.jsons import Json
+from workers.run_folder import RunFolder
 
 _MAX_POINTS = 400
 

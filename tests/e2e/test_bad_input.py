@@ -161,7 +161,7 @@ def test_images_and_labels_of_different_length_are_told(rnnjob: Cli, idx_dir: Pa
 
 def test_a_download_without_network_names_the_ways_out(rnnjob: Cli) -> None:
     # A proxy that nobody listens at: no network, wherever the test runs.
-    proxy = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
+    proxy = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     done = rnnjob("submit", "--local", "--dataset", "kmnist", **proxy)
     assert done.exit_code == 2
     assert done.cause.startswith("cannot download kmnist: ")
@@ -239,7 +239,7 @@ def test_an_unknown_run_ends_with_4(rnnjob: Cli, verb: str) -> None:
 
 def test_training_that_diverges_is_a_failed_job_with_a_cure(rnnjob: Cli) -> None:
     done = rnnjob(
-        *SAMPLE, "--epochs", "5", "--lr", "1e38", "--set", "training.gradient_clip=0",
+        *SAMPLE, "--epochs", "5", "--lr", "1e37", "--set", "training.gradient_clip=0",
         "--set", "training.optimizer.name=sgd", "--run-id", "d", "-q",
     )  # fmt: skip
     assert done.exit_code == 1

@@ -9,10 +9,11 @@ import safetensors.torch
 
 from tests.conftest import Cli, Finished
 
-CONTRACT = (
-    "schema_version run_id state test_accuracy test_loss test_rows validation_accuracy epochs steps "
-    "train_rows_seen samples_per_s workers precision weights_sha256 wall_s"
-).split()
+CONTRACT = [
+    "schema_version", "run_id", "state", "test_accuracy", "test_loss", "test_rows",
+    "validation_accuracy", "epochs", "steps", "train_rows_seen", "samples_per_s", "workers",
+    "precision", "weights_sha256", "wall_s",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,15 @@ from workers.shards import hosted_shards
 from workers.worker import SingleProcessWorker, add_in_order
 
 T = TypeVar("T")
+# All that matters is said: the defaults may change.
+TINY_TRAINING: dict[str, Any] = {
+    "epochs": 2,
+    "global_batch_size": 12,
+    "optimizer": {"name": "adamw", "lr": 0.012, "weight_decay": 0.01},
+    "schedule": "one-cycle",
+    "gradient_clip": 1.0,
+    "precision": "fp32",
+}
 
 
 def tiny_shape(**changes: Any) -> DataShape:
@@ -64,9 +73,7 @@ def tiny_job(
         data=data or tiny_shape(),
         model=ModelConfig(**{"hidden_size": 4, **(model or {})}),
         augment=AugmentConfig(**(augment or {})),
-        training=TrainingConfig(
-            **{"epochs": 2, "global_batch_size": 12, "precision": "fp32", **(training or {})}
-        ),
+        training=TrainingConfig(**{**TINY_TRAINING, **(training or {})}),
         checkpoint=CheckpointConfig(**(checkpoint or {})),
         log=LogConfig(),
         cpus_per_worker=cpus,
