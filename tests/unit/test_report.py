@@ -13,7 +13,8 @@ from orchestrator.report.html import render, write_report
 from orchestrator.result import build_result
 from orchestrator.runs import RunStatus
 from tests.unit.simulated import single, tiny_job, tiny_shape
-from workers.run_folder import Json, RunFolder
+from workers.jsons import Json
+from workers.run_folder import RunFolder
 from workers.train import train
 
 VOID = {"meta", "br", "line", "polyline", "circle"}

@@ -11,7 +11,8 @@ from orchestrator.result import build_result
 from orchestrator.runs import RunStatus
 from tests.unit.simulated import single, tiny_job, tiny_shape
 from workers.config import TrainJob
-from workers.run_folder import Json, RunFolder
+from workers.jsons import Json
+from workers.run_folder import RunFolder
 from workers.train import TrainResult, train
 
 DONE = RunStatus("run", "SUCCEEDED", "local", workers=2, attempt=1)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from workers.jsons import Json
 from workers.metrics_log import MetricsLog
-from workers.run_folder import Json, MetricsTail, RunFolder, StopRequest, StopWatch
+from workers.run_folder import MetricsTail, RunFolder, StopRequest, StopWatch
 
 
 @pytest.fixture(params=["path", "file URI"])

@@ -252,7 +252,7 @@ def test_a_shard_that_is_short_of_rows_is_refused(
         less = Rows(rows.images_NHW[:-missing], rows.labels_N[:-missing])
         return {**data, "train": less if shard in short else rows}
 
-    with pytest.raises(DataError, match="shard 0 of tiny holds . train rows, not 7"):
+    with pytest.raises(DataError, match=r"shard 0 of tiny holds \d train rows, not 7"):
         train(job, SingleProcessWorker(job.data.num_shards, load_less))
 
 
