@@ -1,4 +1,4 @@
-"""`python -m orchestrator.driver RUN_URI`: what runs beside the cluster; builds the TorchTrainer.
+"""`python -m orchestrator.driver RUN_URI`: the process that runs a job on Ray.
 
 Reads the job from its run folder, has Ray Train train it, and writes the outcome there.
 """
@@ -6,12 +6,10 @@ Reads the job from its run folder, has Ray Train train it, and writes the outcom
 import logging
 import os
 import sys
-import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.execution import Plan, execute
-from workers.config import SPLITS
-from workers.errors import JobError, ResourcesError, WorkerFailedError
+from workers.errors import ResourcesError
 from workers.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -43,9 +41,11 @@ def train_with_ray(plan: Plan) -> "TrainResult":
     """Trains a planned job on a Ray of its own, which is gone afterwards. Raises JobError."""
     import ray
 
+    from orchestrator.training import fit
+
     _start_ray(plan)
     try:
-        return _fit(plan)
+        return fit(plan)
     finally:
         ray.shutdown()
 
@@ -72,100 +72,6 @@ def _start_ray(plan: Plan) -> None:
             f"this machine has {found:g}",
             "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
         )
-
-
-def _fit(plan: Plan) -> "TrainResult":
-    from ray.train import (
-        DataConfig,
-        FailureConfig,
-        LoggingConfig,
-        RunConfig,
-        ScalingConfig,
-        TrainingFailedError,
-    )
-    from ray.train.torch import TorchTrainer
-
-    from workers.ray_worker import train_on_ray
-
-    spec, job = plan.spec, plan.job
-    low, high = spec.scaling.worker_range
-    gpus = spec.scaling.gpus_per_worker
-    resources = {"CPU": float(job.cpus_per_worker)} | ({"GPU": gpus} if gpus else {})
-    with tempfile.TemporaryDirectory(prefix="rnnjob-train-") as scratch:
-        trainer = TorchTrainer(
-            train_on_ray,
-            train_loop_config={"job": job.model_dump_json()},
-            scaling_config=ScalingConfig(
-                num_workers=low if low == high else (low, high),
-                use_gpu=gpus > 0,
-                resources_per_worker=resources,
-            ),
-            run_config=RunConfig(
-                name=job.run_id,
-                storage_path=scratch,  # checkpoints and metrics are in the run folder, not Ray's
-                failure_config=FailureConfig(
-                    max_failures=spec.limits.max_failures,
-                    controller_failure_limit=spec.limits.max_failures,
-                ),
-                worker_runtime_env={
-                    "env_vars": {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-                },
-                logging_config=LoggingConfig(log_level="ERROR"),
-            ),
-            datasets=_datasets(plan),
-            dataset_config=DataConfig(datasets_to_split=[]),
-        )
-        try:
-            answer = trainer.fit().return_value
-        except TrainingFailedError as error:
-            raise _explained(error, spec.limits.max_failures) from error
-    return _result_of(answer)
-
-
-def _datasets(plan: Plan) -> dict[str, Any]:
-    import ray.data
-
-    from workers.ray_worker import dataset_name, shard_table
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    return {
-        dataset_name(shard): ray.data.from_arrow(
-            shard_table({split: plan.data.table(split, shard) for split in SPLITS})
-        )
-        for shard in range(plan.job.data.num_shards)
-    }
-
-
-def _result_of(answer: dict[str, Any]) -> "TrainResult":
-    from workers.run_folder import StopRequest
-    from workers.train import TrainResult
-
-    if error := answer.get("error"):
-        raise error
-    content = answer["result"]
-    stopped = content["stopped"]
-    return TrainResult(**{**content, "stopped": StopRequest(**stopped) if stopped else None})
-
-
-def _explained(error: Exception, max_failures: int) -> JobError:
-    """The cause behind a failed fit, from the worker that failed first."""
-    causes = [e for e in getattr(error, "worker_failures", {}).values() if e is not None]
-    for cause in causes:
-        seen: BaseException | None = cause
-        while seen is not None:
-            if isinstance(seen, JobError):
-                return seen
-            seen = seen.__cause__ or getattr(seen, "cause", None)
-    lines = [
-        line for line in str(causes[0] if causes else error).strip().splitlines() if line.strip()
-    ]
-    last = lines[-1] if lines else repr(error)
-    return WorkerFailedError(
-        f"a worker failed, and again after {max_failures} restarts: {last}",
-        "see logs/driver.log in the run folder, or run again with --verbose",
-    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ it settles what the spec left open, keeps status.json true, watches the time lim
 came out.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -198,6 +199,7 @@ class _Watch:
         self.status = status
         self.limit_s: float | None = None
         self._run = run
+        self._tail = MetricsTail(run)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
@@ -211,15 +213,20 @@ class _Watch:
         self._see_starts()
 
     def _watch(self) -> None:
-        self._tail = MetricsTail(self._run)
         asked = False
         while not self._done.wait(_WATCH_S):
-            self._see_starts()
-            started = self.status.started_at
-            if self.limit_s and started and not asked and time.time() - started > self.limit_s:
-                asked = True
-                reason = f"time limit of {show_duration(self.limit_s)} reached"
-                self._run.ask_to_stop(StopRequest(reason, 124))
+            # A storage that fails ends the training, which says why.
+            with contextlib.suppress(StorageError):
+                self._see_starts()
+                asked = asked or self._stop_if_late()
+
+    def _stop_if_late(self) -> bool:
+        started = self.status.started_at
+        if not self.limit_s or not started or time.time() - started <= self.limit_s:
+            return False
+        reason = f"time limit of {show_duration(self.limit_s)} reached"
+        self._run.ask_to_stop(StopRequest(reason, 124))
+        return True
 
     def _see_starts(self) -> None:
         """RUNNING from the first start of the workers on; a later one is another attempt."""

@@ -140,3 +140,11 @@ def test_a_driver_that_dies_is_a_failed_run_with_nothing_left_behind(
     assert process.returncode == 1
     assert "Error: FAILED: " in stderr
     assert _status(rnnjob)["state"] == "FAILED"
+
+
+def test_workers_that_do_not_start_in_time_end_with_6(rnnjob: Cli, no_process_left: None) -> None:
+    done = rnnjob(*JOB, "--workers", "2", "--pending-timeout", "1s")
+    assert done.exit_code == 6
+    assert "did not start within 1s" in done.stderr
+    assert "--pending-timeout" in done.stderr
+    assert _status(rnnjob)["state"] == "FAILED"
