@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from workers.account import RowAccount
 from workers.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
 from workers.config import SPLITS, TrainJob
-from workers.errors import DataError, DivergedError, ReplicaError, RowAccountError
+from workers.errors import DataError, DivergedError, ReplicaError
 from workers.evaluate import Evaluation, evaluate
 from workers.gradients import Gradients, ShardThreads, Step
 from workers.metrics_log import MetricsLog, RecordSink
@@ -159,10 +160,12 @@ class _Loop:
             shard: epoch_order(job.training.seed, progress.epoch, shard, len(rows["train"]))
             for shard, rows in self.data.items()
         }
-        visits = self._visits(orders)
+        account = RowAccount(
+            progress.epoch + 1, orders, progress.step_in_epoch * job.rows_per_shard_step
+        )
         while progress.step_in_epoch < self.steps_per_epoch and progress.step < self.num_steps:
             started = time.perf_counter()
-            batches = self._batches(orders, visits)
+            batches = self._batches(orders, account)
             data_s = time.perf_counter() - started
             stop = self.worker.stop_requested() if self.worker.rank == 0 else None
             step = self.gradients.step(
@@ -175,23 +178,20 @@ class _Loop:
                 self.stop = stop or StopRequest("asked for by worker 0")
                 return
             self._save_if_due()
-        self._close_account(visits)
-
-    def _visits(self, orders: dict[int, NDArray[np.int64]]) -> dict[int, NDArray[np.uint8]]:
-        """How often each row was used in this epoch, the steps before a restart included."""
-        visits = {shard: np.zeros(len(order), np.uint8) for shard, order in orders.items()}
-        for shard, order in orders.items():
-            done = self.progress.step_in_epoch * self.job.rows_per_shard_step
-            np.add.at(visits[shard], order[:done], 1)
-        return visits
+        self.account = account.close(
+            self.worker,
+            num_counted=progress.sums.num_rows,
+            num_rows=job.data.train_rows,
+            whole=progress.step_in_epoch == self.steps_per_epoch,
+        )
 
     def _batches(
-        self, orders: dict[int, NDArray[np.int64]], visits: dict[int, NDArray[np.uint8]]
+        self, orders: dict[int, NDArray[np.int64]], account: RowAccount
     ) -> dict[int, Rows]:
         batches = {}
         for shard, order in orders.items():
             index = step_rows(order, self.progress.step_in_epoch, self.job.rows_per_shard_step)
-            np.add.at(visits[shard], index, 1)
+            account.use(shard, index)
             where = torch.from_numpy(index).to(self.worker.device)
             rows = self.data[shard]["train"]
             batches[shard] = Rows(rows.images_NHW[where], rows.labels_N[where])
@@ -233,28 +233,6 @@ class _Loop:
             lr=self.lr,
             gradient_norm=self.gradient_norm,
         )
-
-    def _close_account(self, visits: dict[int, NDArray[np.uint8]]) -> None:
-        """Counts the rows used over all workers; an epoch that ran whole used each row once."""
-        counts_LK = [
-            [int((v > 0).sum()), int((v > 1).sum()), int((v == 0).sum())] for v in visits.values()
-        ]
-        rows_LK = torch.tensor(counts_LK, dtype=torch.float64, device=self.worker.device)
-        once, twice, never = self.worker.gather(rows_LK).sum(dim=0).tolist()
-        whole = self.progress.step_in_epoch == self.steps_per_epoch
-        self.account = {
-            "rows_seen": int(once),
-            "rows_seen_twice": int(twice),
-            "rows_dropped": int(never) if whole else 0,
-            "rows_not_reached": 0 if whole else int(never),
-        }
-        counted = self.progress.sums.num_rows
-        missing = once + never != self.job.data.train_rows
-        if twice or missing or (whole and never) or counted != once:
-            raise RowAccountError(
-                f"epoch {self.progress.epoch + 1} used {counted} rows: {int(twice)} of them twice, "
-                f"{int(never)} of {self.job.data.train_rows} never"
-            )
 
     def _end_epoch(self) -> None:
         """Validates, keeps the best weights, writes the epoch's record and a checkpoint."""
