@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import runs
-from orchestrator.datasets.prepare import PreparedData, prepare
+from orchestrator.datasets.prepare import prepare
+from orchestrator.datasets.prepared import PreparedData, open_prepared
 from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.provenance import provenance
 from orchestrator.report.html import write_report
@@ -26,6 +27,7 @@ from orchestrator.units import parse_bytes, parse_duration, show_duration
 from workers.config import TrainJob
 from workers.errors import JobError, JobStoppedError, StorageError
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
+from workers.storage import Storage
 
 if TYPE_CHECKING:
     from workers.train import TrainResult
@@ -169,14 +171,18 @@ def make_plan(run: RunFolder) -> Plan:
 def prepare_for(spec: JobSpec) -> PreparedData:
     """The data set of a spec, cut into shards. Raises DataError or InputError."""
     dataset = spec.dataset
-    data = prepare(
-        dataset.name,
-        Path(dataset.data_dir).expanduser() if dataset.data_dir else None,
-        dataset.num_shards,
-        dataset.validation_rows,
-        dataset.standardize,
-        dataset.test_head_rows,
-    )
+    if dataset.prepared:
+        where = Storage(dataset.prepared)
+        data = open_prepared(where, dataset.standardize, dataset.test_head_rows)
+    else:
+        data = prepare(
+            dataset.name,
+            Path(dataset.data_dir).expanduser() if dataset.data_dir else None,
+            dataset.num_shards,
+            dataset.validation_rows,
+            dataset.standardize,
+            dataset.test_head_rows,
+        )
     data.check_budget(spec.scaling.worker_range[0], parse_bytes(dataset.memory_budget))
     return data
 

@@ -70,6 +70,9 @@ class DatasetConfig(Config):
     name: Annotated[str, Field(min_length=1)] = "mnist"
     data_dir: str | None = None
     """Folder with idx files; where it is null, they are downloaded."""
+    prepared: str | None = None
+    """URI of shards cut before; a job for a cluster carries it, so that the cluster needs
+    neither the idx files nor a network."""
     num_shards: PositiveInt = 8
     """The most workers that the job can ever use. Part of what decides the result."""
     validation_rows: NonNegativeInt | Literal["auto"] = "auto"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import runs
-from orchestrator.datasets.prepare import PreparedData
+from orchestrator.datasets.prepared import PreparedData
 from orchestrator.execution import prepare_for
 from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.launchers.local import num_usable_cpus
@@ -67,7 +67,7 @@ class Submission:
             "rows_per_shard_and_step": training.global_batch_size // shape.num_shards,
             "steps": self.num_steps,
             "workers": self.spec.scaling.workers if self.mode == "ray" else 1,
-            "prepared_data": str(self.data.folder),
+            "prepared_data": self.data.folder.where(),
         }
 
     def create_run(self) -> RunFolder:

@@ -14,6 +14,8 @@
     │   ├── RowAccountError              rows counted differ from rows held
     │   └── ReplicaError                 the workers' weights are no longer the same
     ├── WorkerFailedError       exit 1   a worker process failed more often than allowed
+    ├── ClusterError            exit 3   cluster unreachable or refused
+    │   └── NoSuchClusterError  exit 4
     ├── NoSuchRunError          exit 4
     ├── JobStoppedError         exit 5   (124 at its time limit, 130 by Ctrl-C)
     └── ResourcesError          exit 6   the resources asked for are not there
@@ -81,6 +83,18 @@ class ReplicaError(SharedError):
 
 class WorkerFailedError(JobError):
     """A worker process failed more often than `limits.max_failures` allows."""
+
+
+class ClusterError(JobError):
+    """A cluster cannot be reached, refuses, or does not start."""
+
+    exit_code = 3
+
+
+class NoSuchClusterError(ClusterError):
+    """No cluster on this machine has the name given."""
+
+    exit_code = 4
 
 
 class NoSuchRunError(JobError):

@@ -48,6 +48,15 @@ class Storage:
             self.uri = self._root
         self._root = self._root.rstrip("/") or "/"
 
+    def __repr__(self) -> str:
+        return f"Storage({self.where()!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Storage) and self.uri == other.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
     def child(self, name: str) -> "Storage":
         """The folder `name` in this one."""
         child = object.__new__(Storage)

@@ -61,7 +61,7 @@ def prepare_command(
     if as_json:
         content = data.shape.model_dump()
         print_json(
-            {"schema_version": 1, "folder": str(data.folder), **content, "shards": data.shards}
+            {"schema_version": 1, "folder": data.folder.where(), **content, "shards": data.shards}
         )
         return
     shape = data.shape
@@ -70,4 +70,4 @@ def prepare_command(
         f"{shape.test_rows:,} test rows in {shape.num_shards} shards"
     )
     click.echo(f"fingerprint {shape.fingerprint}")
-    click.echo(f"in {data.folder}")
+    click.echo(f"in {data.folder.where()}")

@@ -1,4 +1,4 @@
-"""Cuts a data set into Parquet shards, once, and opens them again.
+"""Cuts a data set into Parquet shards, once.
 
 ::
 
@@ -18,7 +18,6 @@ import math
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from orchestrator.datasets.idx import Split
+from orchestrator.datasets.prepared import MANIFEST, PreparedData, open_prepared
 from orchestrator.datasets.sources import NUM_CLASSES, Source, find_source
-from orchestrator.units import show_bytes
-from workers.config import SPLITS, DataShape
+from workers.config import DataShape
 from workers.errors import DataError, InputError
-from workers.jsons import parse_object
 from workers.shards import shard_rows
+from workers.storage import Storage
 
 SCHEMA_VERSION = 1
-_MANIFEST = "manifest.json"
-_ENTRY = {"file", "rows", "sha256"}
 _AUTO_VALIDATION = 12
 """`auto` holds out one row in so many: 5,000 of MNIST's 60,000."""
 
@@ -47,63 +44,6 @@ def default_cache() -> Path:
     if folder := os.environ.get("RNNJOB_CACHE_DIR"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnjob"
-
-
-@dataclass(frozen=True)
-class PreparedData:
-    """A data set cut into shards, on a disk of this machine."""
-
-    folder: Path
-    shape: DataShape
-    shards: dict[str, list[dict[str, Any]]]
-    """By split: file, rows and sha256 of each shard."""
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(
-            (self.folder / s["file"]).stat().st_size for of in self.shards.values() for s in of
-        )
-
-    def table(self, split: str, shard: int) -> pa.Table:
-        """The rows of a shard. Raises DataError where the file is not what was cut."""
-        return pq.read_table(pa.BufferReader(self._content(split, shard)))
-
-    def _content(self, split: str, shard: int) -> bytes:
-        entry = self.shards[split][shard]
-        path = self.folder / str(entry["file"])
-        cure = f"cut the data set again: rnnjob data prepare --dataset {self.shape.name} --force"
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read the shard {path}: {error.strerror}", cure) from error
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != entry["sha256"]:
-            raise DataError(
-                f"the shard {path} does not match its manifest: SHA-256 {digest[:12]}, "
-                f"not {entry['sha256'][:12]}",
-                cure,
-            )
-        return data
-
-    def verify(self) -> None:
-        """Checks every shard's bytes. Raises DataError where one is missing or changed."""
-        for split in SPLITS:
-            for shard in range(self.shape.num_shards):
-                self._content(split, shard)
-
-    def check_budget(self, num_workers: int, budget: int) -> None:
-        """Raises InputError where a worker's rows would take more than `budget` bytes."""
-        shape = self.shape
-        rows = sum(shape.num_rows(split) for split in SPLITS)
-        hosted = -(-shape.num_shards // num_workers)
-        needed = rows * (shape.height * shape.width + 8) * hosted // shape.num_shards
-        if needed > budget:
-            raise InputError(
-                f"a worker would hold {show_bytes(needed)} of rows, "
-                f"above dataset.memory_budget {show_bytes(budget)}",
-                f"take more workers (now {num_workers}), or --set dataset.memory_budget="
-                f"{-(-needed // 2**20)}MiB",
-            )
 
 
 def prepare(
@@ -135,14 +75,14 @@ def prepare(
             json.dumps([SCHEMA_VERSION, source.digest, num_shards, validation_rows]).encode()
         ).hexdigest()[:12]
         folder = cache / "prepared" / f"{name}-{key}"
-        if force or not (folder / _MANIFEST).is_file():
+        if force or not (folder / MANIFEST).is_file():
             _cut(source, num_shards, validation_rows, folder)
     except OSError as error:
         raise DataError(
             f"cannot write the prepared data set below {cache}: {error.strerror or error}",
             "free some space there, or name another folder: RNNJOB_CACHE_DIR",
         ) from error
-    return _open(folder, standardize, test_head_rows)
+    return open_prepared(Storage(str(folder)), standardize, test_head_rows)
 
 
 def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Path) -> None:
@@ -186,7 +126,7 @@ def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Pa
             scratch.rename(folder)
         except OSError:
             # Someone cut the same at the same time: equal bytes, either will do.
-            if not (folder / _MANIFEST).is_file():
+            if not (folder / MANIFEST).is_file():
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -223,7 +163,7 @@ def _write(name: str, splits: dict[str, Split], num_shards: int, folder: Path) -
         pixel_std=std,
     )
     manifest = {"schema_version": SCHEMA_VERSION, "shape": shape.model_dump(), "shards": shards}
-    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def _pixel_moments(images: NDArray[np.uint8]) -> tuple[float, float]:
@@ -241,27 +181,3 @@ def _table(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> pa.Table:
     return pa.table(
         {"image": pa.FixedSizeListArray.from_arrays(flat, pixels), "label": pa.array(labels)}
     )
-
-
-def _open(folder: Path, standardize: bool, test_head_rows: int) -> PreparedData:
-    try:
-        manifest = parse_object((folder / _MANIFEST).read_bytes())
-        content = {**manifest["shape"], "test_head_rows": test_head_rows}
-        if not standardize:
-            content |= {"pixel_mean": 0.0, "pixel_std": 1.0}
-        shape = DataShape.model_validate(content)
-        shards = {split: list(manifest["shards"][split]) for split in SPLITS}
-        for entries in shards.values():
-            if len(entries) != shape.num_shards or not all(set(e) >= _ENTRY for e in entries):
-                raise ValueError("a shard is not listed")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"the manifest of {folder} is damaged: {error!r}",
-            f"delete {folder}; it is cut again when needed",
-        ) from error
-    if test_head_rows > shape.test_rows:
-        raise InputError(
-            f"test_head_rows is {test_head_rows}, the test split has {shape.test_rows} rows",
-            "take fewer: --set dataset.test_head_rows=0",
-        )
-    return PreparedData(folder, shape, shards)

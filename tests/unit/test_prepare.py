@@ -6,17 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.datasets.prepare import PreparedData, prepare
+from orchestrator.datasets.prepare import prepare
+from orchestrator.datasets.prepared import PreparedData, open_prepared
 from tests.unit.idx_files import idx_bytes, random_split, write_idx_files
 from workers.config import SPLITS
 from workers.errors import DataError, InputError
 from workers.shard_data import Rows, rows_from_table
+from workers.storage import Storage
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     write_idx_files(tmp_path / "data")
     return tmp_path / "data"
+
+
+def folder_of(data: PreparedData) -> Path:
+    path = data.folder.local_path
+    assert path is not None
+    return path
 
 
 def rows_of(data: PreparedData, split: str, shard: int) -> Rows:
@@ -71,14 +79,14 @@ def test_images_of_one_colour_do_not_divide_by_zero(tmp_path: Path) -> None:
 
 def test_prepared_data_is_used_again_until_it_is_forced(data_dir: Path) -> None:
     first = prepare("mnist", data_dir)
-    before = {path: path.stat().st_ino for path in first.folder.iterdir()}
+    before = {path: path.stat().st_ino for path in folder_of(first).iterdir()}
     again = prepare("mnist", data_dir)
     assert again == first
-    assert {path: path.stat().st_ino for path in again.folder.iterdir()} == before
+    assert {path: path.stat().st_ino for path in folder_of(again).iterdir()} == before
     forced = prepare("mnist", data_dir, force=True)
     assert forced.shape == first.shape
     assert forced.shards == first.shards
-    manifest = first.folder / "manifest.json"
+    manifest = folder_of(first) / "manifest.json"
     assert manifest.stat().st_ino != before[manifest]
 
 
@@ -89,7 +97,7 @@ def test_a_changed_source_or_way_of_cutting_is_another_cut(data_dir: Path) -> No
     write_idx_files(data_dir, seed=7)
     changed = prepare("mnist", data_dir)
     every = [first, shards, held, changed]
-    assert len({data.folder for data in every}) == 4
+    assert len({folder_of(data) for data in every}) == 4
     assert len({data.shape.fingerprint for data in every}) == 4
     for data in every:
         data.verify()
@@ -109,7 +117,7 @@ def test_a_damaged_shard_is_named_with_the_command_that_mends_it(
     data_dir: Path, harm: str, split: str
 ) -> None:
     data = prepare("mnist", data_dir, num_shards=4)
-    path = data.folder / f"{split}-00002-of-00004.parquet"
+    path = folder_of(data) / f"{split}-00002-of-00004.parquet"
     content = bytearray(path.read_bytes())
     if harm == "missing":
         path.unlink()
@@ -136,18 +144,18 @@ def test_a_damaged_manifest_is_a_data_error_that_names_the_folder(
     data_dir: Path, manifest: str
 ) -> None:
     data = prepare("mnist", data_dir)
-    (data.folder / "manifest.json").write_text(manifest)
+    (folder_of(data) / "manifest.json").write_text(manifest)
     with pytest.raises(DataError) as caught:
         prepare("mnist", data_dir)
-    assert f"the manifest of {data.folder} is damaged" in caught.value.cause
-    assert str(data.folder) in caught.value.cure
+    assert f"the manifest of {folder_of(data)} is damaged" in caught.value.cause
+    assert str(folder_of(data)) in caught.value.cure
     prepare("mnist", data_dir, force=True).verify()
 
 
 @pytest.mark.parametrize("harm", ["shards cut short", "no file name"])
 def test_a_manifest_that_lacks_a_shard_is_a_data_error(data_dir: Path, harm: str) -> None:
     data = prepare("mnist", data_dir, num_shards=4)
-    path = data.folder / "manifest.json"
+    path = folder_of(data) / "manifest.json"
     manifest = json.loads(path.read_text())
     if harm == "no file name":
         del manifest["shards"]["test"][3]["file"]
@@ -221,10 +229,10 @@ def test_the_cache_is_where_the_environment_says(
     tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNNJOB_CACHE_DIR", str(tmp_path / "mine"))
-    assert prepare("mnist", data_dir).folder.parent == tmp_path / "mine" / "prepared"
+    assert folder_of(prepare("mnist", data_dir)).parent == tmp_path / "mine" / "prepared"
     monkeypatch.delenv("RNNJOB_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert prepare("mnist", data_dir).folder.parent == tmp_path / "xdg" / "rnnjob" / "prepared"
+    assert folder_of(prepare("mnist", data_dir)).parent == tmp_path / "xdg" / "rnnjob" / "prepared"
     assert [p.name for p in (tmp_path / "xdg" / "rnnjob").iterdir()] == ["prepared"]
 
 
@@ -233,3 +241,17 @@ def test_a_table_of_another_form_is_refused_with_both_forms(data_dir: Path) -> N
     other = data.shape.model_copy(update={"height": 5})
     with pytest.raises(DataError, match=r"'image' of mnist is fixed_size_list.*, not a list of 15"):
         rows_from_table(data.table("train", 0), other)
+
+
+def test_a_published_copy_is_opened_like_the_cut_and_written_once(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    data = prepare("mnist", data_dir, num_shards=4)
+    uri = data.publish(Storage(str(tmp_path / "runs")))
+    copy = open_prepared(Storage(uri))
+    copy.verify()
+    assert copy.shape == data.shape
+    assert folder_of(copy).parent == tmp_path / "runs" / ".data"
+    before = (folder_of(copy) / "manifest.json").stat().st_mtime_ns
+    assert data.publish(Storage(str(tmp_path / "runs"))) == uri
+    assert (folder_of(copy) / "manifest.json").stat().st_mtime_ns == before
