@@ -11,23 +11,19 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import runs
-from orchestrator.datasets.prepare import prepare
-from orchestrator.datasets.prepared import PreparedData, open_prepared
-from orchestrator.job_spec import JobSpec, load_spec
+from orchestrator.job_spec import JobSpec
+from orchestrator.plan import Plan, make_plan, read_spec
 from orchestrator.provenance import provenance
 from orchestrator.report.html import write_report
 from orchestrator.result import build_result
 from orchestrator.runs import RunStatus
-from orchestrator.units import parse_bytes, parse_duration, show_duration
-from workers.config import TrainJob
+from orchestrator.units import parse_duration, show_duration
 from workers.errors import JobError, JobStoppedError, StorageError
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
-from workers.storage import Storage
 
 if TYPE_CHECKING:
     from workers.train import TrainResult
@@ -36,20 +32,30 @@ log = logging.getLogger(__name__)
 _WATCH_S = 0.25
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A job with everything settled that its spec left open."""
+class Trainer(Protocol):
+    """Where and how a planned job is trained; a context, within which its resources are held."""
 
-    spec: JobSpec
-    job: TrainJob
-    data: PreparedData
+    def __enter__(self) -> "Trainer": ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait_for_room(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
+        """Returns when the workers fit; `say` is told what they wait for.
+
+        Raises ResourcesError at the pending timeout, JobStoppedError where a stop was asked for.
+        """
+        ...
+
+    def settle_precision(self, gpu: bool) -> str:
+        """`best_precision` where the workers will run."""
+        ...
+
+    def train(self, plan: Plan) -> "TrainResult":
+        """Trains to the end. Raises JobError."""
+        ...
 
 
-Train = Callable[[Plan], "TrainResult"]
-"""Trains a planned job to its end. Raises JobError."""
-
-
-def execute(run: RunFolder, train: Train) -> RunStatus:
+def execute(run: RunFolder, trainer: Trainer) -> RunStatus:
     """Runs a job and leaves its status, provenance, result and report in the run folder.
 
     Never raises for what goes wrong with the job: the outcome is the status.
@@ -66,7 +72,7 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
             **runs.this_process(),
         )
         runs.write_status(run, status)
-        return _execute(run, train, status)
+        return _execute(run, trainer, status)
     except StorageError as error:
         # The outcome itself cannot be written; who follows finds the run without one.
         log.info("%s", error.cause)
@@ -79,18 +85,20 @@ def execute(run: RunFolder, train: Train) -> RunStatus:
         )
 
 
-def _execute(run: RunFolder, train: Train, status: RunStatus) -> RunStatus:
+def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
     started = time.time()
     watch = _Watch(run, status)
     plan: Plan | None = None
     result: TrainResult | None = None
-    outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0}
+    outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0, "reason": ""}
     try:
-        plan = make_plan(run)
-        watch.limit_s = parse_duration(plan.spec.limits.time) if plan.spec.limits.time else None
-        run.write_json(run.PROVENANCE, provenance(plan.job, status.mode))
-        with watch:
-            result = train(plan)
+        spec = read_spec(run)
+        watch.limit_s = parse_duration(spec.limits.time) if spec.limits.time else None
+        with trainer, watch:
+            trainer.wait_for_room(run, spec, watch.say)
+            plan = make_plan(run, spec, trainer.settle_precision)
+            run.write_json(run.PROVENANCE, provenance(plan.job, status.mode))
+            result = trainer.train(plan)
         if result.stopped:
             raise _stopped(run, plan, result.stopped, result.steps)
     except JobError as error:
@@ -139,65 +147,6 @@ def _write_outcome(
         runs.write_status(run, status)
 
 
-def make_plan(run: RunFolder) -> Plan:
-    """Reads the run's spec and data; writes the spec back once `auto` is settled.
-
-    Raises JobError.
-    """
-    where = run.storage.where(run.JOB)
-    spec = load_spec(run.storage.read(run.JOB).decode(), where)
-    if spec.training.precision == "auto":
-        settled = best_precision(spec.scaling.gpus_per_worker > 0)
-        spec = spec.with_values({"training.precision": settled})
-        run.storage.write(run.JOB, spec.to_yaml().encode())
-    data = prepare_for(spec)
-    job = TrainJob(
-        run_id=run.run_id,
-        run_uri=run.storage.uri,
-        fingerprint=spec.fingerprint(data.shape.fingerprint),
-        data=data.shape,
-        model=spec.model,
-        augment=spec.augment,
-        training=spec.training,
-        checkpoint=spec.checkpoint,
-        log=spec.log,
-        cpus_per_worker=1
-        if spec.scaling.cpus_per_worker == "auto"
-        else spec.scaling.cpus_per_worker,
-    )
-    return Plan(spec, job, data)
-
-
-def prepare_for(spec: JobSpec) -> PreparedData:
-    """The data set of a spec, cut into shards. Raises DataError or InputError."""
-    dataset = spec.dataset
-    if dataset.prepared:
-        where = Storage(dataset.prepared)
-        data = open_prepared(where, dataset.standardize, dataset.test_head_rows)
-    else:
-        data = prepare(
-            dataset.name,
-            Path(dataset.data_dir).expanduser() if dataset.data_dir else None,
-            dataset.num_shards,
-            dataset.validation_rows,
-            dataset.standardize,
-            dataset.test_head_rows,
-        )
-    data.check_budget(spec.scaling.worker_range[0], parse_bytes(dataset.memory_budget))
-    return data
-
-
-def best_precision(gpu: bool) -> str:
-    """bf16 where the hardware has matrix units for it: CPUs with AMX, GPUs since Ampere; else fp32.
-
-    AVX512_BF16 alone does not count: there an LSTM ran slower in bf16 than in fp32.
-    """
-    import torch
-
-    fast = torch.cuda.is_bf16_supported(False) if gpu else torch.cpu._is_amx_tile_supported()
-    return "bf16" if fast else "fp32"
-
-
 class _Watch:
     """Beside the training: keeps the status true and asks for a stop at the time limit."""
 
@@ -217,6 +166,12 @@ class _Watch:
         self._done.set()
         self._thread.join()
         self._see_starts()
+
+    def say(self, reason: str) -> None:
+        """Why the job does not run yet; shown with its state."""
+        if reason != self.status.reason:
+            self.status = replace(self.status, reason=reason)
+            runs.write_status(self._run, self.status)
 
     def _watch(self) -> None:
         asked = False
@@ -242,6 +197,7 @@ class _Watch:
                 self.status = replace(
                     self.status,
                     state=runs.RUNNING,
+                    reason="",
                     attempt=record["attempt"],
                     workers=record["workers"],
                     started_at=self.status.started_at or record["time"],

@@ -11,6 +11,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dataset.validation_rows": 5000,
         "dataset.standardize": False,
         "dataset.test_head_rows": 6000,
+        "model.train_recurrent_bias": False,
         "model.kernel_init": "glorot-uniform",
         "model.head_init": "normal",
         "training.steps": 20000,

@@ -6,9 +6,9 @@ from typing import Any
 
 from orchestrator import runs
 from orchestrator.datasets.prepared import PreparedData
-from orchestrator.execution import prepare_for
 from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.launchers.local import num_usable_cpus
+from orchestrator.plan import prepare_for
 from workers.errors import InputError, StorageError
 from workers.run_folder import RunFolder
 from workers.shards import steps_per_epoch

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator import runs
-from orchestrator.execution import Plan
+from orchestrator.job_spec import JobSpec
+from orchestrator.plan import Plan, best_precision
 from orchestrator.units import parse_duration, show_duration
 from workers.config import SPLITS
 from workers.errors import JobError, JobStoppedError, ResourcesError, WorkerFailedError
@@ -18,57 +19,157 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _POLL_S = 0.2
+_ROOM_POLL_S = 1.0
+_DATA_CPUS = 2
+"""Logical CPUs beside the workers' on a Ray of its own, so that Ray Data is never starved."""
 
 
-def fit(plan: Plan) -> "TrainResult":
-    """Trains on the Ray that this process is connected to. Raises JobError."""
-    with tempfile.TemporaryDirectory(prefix="rnnjob-train-") as scratch:
-        trainer = _trainer(plan, scratch)
-        answer = _supervised(lambda: _return_value(trainer, plan), plan)
-    return _result_of(answer)
+class RayTrainer:
+    """Trains on Ray: one of its own on this machine, or the cluster that this process runs on."""
 
+    def __init__(self, private_dir: str | None) -> None:
+        """`private_dir`: where a Ray of its own keeps its files; None to join the cluster."""
+        self._private_dir = private_dir
+        self._begun = time.monotonic()
 
-def _supervised(function: Callable[[], T], plan: Plan) -> T:
-    """Runs a function beside this thread; gives up where the workers do not start in time, or the
-    job is to stop before they do. Ray Train itself would wait for ever."""
-    answers: list[T] = []
-    errors: list[BaseException] = []
+    def __enter__(self) -> "RayTrainer":
+        return self
 
-    def target() -> None:
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        ray.shutdown()
+
+    def wait_for_room(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
+        """Has Ray itself queue for the workers' resources, before anything heavy is loaded."""
+        import ray
+        from ray.util.placement_group import placement_group, remove_placement_group
+
+        self._connect(spec)
+        group = placement_group([_bundle(spec)] * spec.scaling.worker_range[0])
         try:
-            answers.append(function())
-        except BaseException as error:  # noqa: BLE001  # raised again below
-            errors.append(error)
+            while not group.wait(_ROOM_POLL_S):
+                say(what_is_missing(spec, ray.nodes(), ray.available_resources()))
+                self._give_up_if_due(run, spec)
+        finally:
+            remove_placement_group(group)
 
-    thread = threading.Thread(target=target, name="fit", daemon=True)
-    thread.start()
-    run = RunFolder.at(plan.job.run_uri)
-    limit_s = parse_duration(plan.spec.limits.pending_timeout)
-    begun = time.monotonic()
-    while thread.is_alive():
-        thread.join(_POLL_S)
-        if runs.read_status(run).state != runs.PENDING:
-            thread.join()
-        elif request := run.stop_request():
+    def _connect(self, spec: JobSpec) -> None:
+        import ray
+
+        quiet: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": "ERROR",
+            "logging_config": ray.LoggingConfig(log_level="ERROR"),
+        }
+        if self._private_dir is None:
+            ray.init(address="auto", **quiet)
+            return
+        bundle, most = _bundle(spec), spec.scaling.worker_range[1]
+        ray.init(
+            address="local",
+            num_cpus=int(most * bundle["CPU"]) + _DATA_CPUS,
+            include_dashboard=False,
+            _temp_dir=self._private_dir,
+            **quiet,
+        )
+        found, wanted = ray.cluster_resources().get("GPU", 0.0), most * bundle.get("GPU", 0.0)
+        if wanted > found:
+            raise ResourcesError(
+                f"{most} worker(s) with {bundle['GPU']:g} GPU(s) each need {wanted:g}, "
+                f"this machine has {found:g}",
+                "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
+            )
+
+    def settle_precision(self, gpu: bool) -> str:
+        """Asked where a worker would run: the driver's machine may have other hardware."""
+        import ray
+
+        if self._private_dir is not None and not gpu:
+            return best_precision(False)
+        task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(best_precision)
+        precision: str = ray.get(task.remote(gpu))
+        return precision
+
+    def train(self, plan: Plan) -> "TrainResult":
+        with tempfile.TemporaryDirectory(prefix="rnnjob-train-") as scratch:
+            trainer = _trainer(plan, scratch)
+            answer = self._supervised(lambda: _return_value(trainer, plan), plan)
+        return _result_of(answer)
+
+    def _supervised(self, function: Callable[[], T], plan: Plan) -> T:
+        """Runs a function beside this thread; gives up where the workers do not start in time, or
+        the job is to stop before they do. Ray Train itself would wait for ever."""
+        answers: list[T] = []
+        errors: list[BaseException] = []
+
+        def target() -> None:
+            try:
+                answers.append(function())
+            except BaseException as error:  # noqa: BLE001  # raised again below
+                errors.append(error)
+
+        thread = threading.Thread(target=target, name="fit", daemon=True)
+        thread.start()
+        run = RunFolder.at(plan.job.run_uri)
+        while thread.is_alive():
+            thread.join(_POLL_S)
+            if runs.read_status(run).state != runs.PENDING:
+                thread.join()
+            else:
+                self._give_up_if_due(run, plan.spec)
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    def _give_up_if_due(self, run: RunFolder, spec: JobSpec) -> None:
+        import ray
+
+        if request := run.stop_request():
             raise JobStoppedError(f"{request.reason}, before it started", "", request.exit_code)
-        elif time.monotonic() - begun > limit_s:
-            raise _not_in_time(plan, limit_s)
-    if errors:
-        raise errors[0]
-    return answers[0]
+        limit_s = parse_duration(spec.limits.pending_timeout)
+        if time.monotonic() - self._begun > limit_s:
+            missing = what_is_missing(spec, ray.nodes(), ray.available_resources())
+            raise ResourcesError(
+                f"the workers did not start within {show_duration(limit_s)}: {missing}",
+                "ask for less: --workers, --cpus-per-worker; or wait longer: --pending-timeout",
+            )
 
 
-def _not_in_time(plan: Plan, limit_s: float) -> ResourcesError:
-    import ray
+def what_is_missing(spec: JobSpec, nodes: list[dict[str, Any]], available: dict[str, float]) -> str:
+    """What keeps the fewest workers of a job from starting, in one line.
 
-    scaling = plan.spec.scaling
-    free = ray.available_resources()
-    return ResourcesError(
-        f"{scaling.worker_range[0]} workers with {plan.job.cpus_per_worker} CPUs and "
-        f"{scaling.gpus_per_worker:g} GPUs each did not start within {show_duration(limit_s)}: "
-        f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs are free",
-        "ask for fewer workers, or wait longer: --pending-timeout",
+    Args:
+        nodes: as `ray.nodes()` tells them.
+        available: what is free in the whole cluster, as `ray.available_resources()`.
+    """
+    bundle, low = _bundle(spec), spec.scaling.worker_range[0]
+    sizes = [node["Resources"] for node in nodes if node["Alive"]]
+    wanted = _listed(bundle)
+    room = sum(
+        int(min(size.get(name, 0.0) // amount for name, amount in bundle.items())) for size in sizes
     )
+    if not any(all(s.get(name, 0.0) >= n for name, n in bundle.items()) for s in sizes):
+        largest = {name: max((s.get(name, 0.0) for s in sizes), default=0.0) for name in bundle}
+        return (
+            f"a worker needs {wanted}, the largest of {len(sizes)} node(s) has {_listed(largest)}"
+        )
+    if room < low:
+        return f"{low} workers need {wanted} each, the {len(sizes)} node(s) have room for {room}"
+    free = _listed({name: available.get(name, 0.0) for name in bundle})
+    return f"{low} worker(s) need {wanted} each, {free} are free: others hold the rest"
+
+
+def _listed(resources: dict[str, float]) -> str:
+    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
+
+
+def _bundle(spec: JobSpec) -> dict[str, float]:
+    """The resources of one worker."""
+    cpus = spec.scaling.cpus_per_worker
+    gpus = spec.scaling.gpus_per_worker
+    bundle = {"CPU": 1.0 if cpus == "auto" else float(cpus)}
+    return bundle | ({"GPU": gpus} if gpus else {})
 
 
 def _return_value(trainer: Any, plan: Plan) -> dict[str, Any]:
@@ -89,15 +190,13 @@ def _trainer(plan: Plan, scratch: str) -> Any:
 
     spec, job = plan.spec, plan.job
     low, high = spec.scaling.worker_range
-    gpus = spec.scaling.gpus_per_worker
-    resources = {"CPU": float(job.cpus_per_worker)} | ({"GPU": gpus} if gpus else {})
     return TorchTrainer(
         train_on_ray,
         train_loop_config={"job": job.model_dump_json()},
         scaling_config=ScalingConfig(
             num_workers=low if low == high else (low, high),
-            use_gpu=gpus > 0,
-            resources_per_worker=resources,
+            use_gpu=spec.scaling.gpus_per_worker > 0,
+            resources_per_worker=_bundle(spec),
         ),
         run_config=RunConfig(
             name=job.run_id,

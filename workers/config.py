@@ -39,6 +39,9 @@ class ModelConfig(Config):
     """First value of the LSTM forget gate's bias (Jozefowicz et al., 2015); unused by others."""
     read: Literal["rows", "columns", "pixels"] = "rows"
     """What of an image makes one time step."""
+    train_recurrent_bias: StrictBool = True
+    """torch's cells add two bias vectors, the input's and the recurrence's. false keeps the latter
+    at zero, as in cells that have only one: two together learn twice as fast."""
     kernel_init: Literal["uniform", "glorot-uniform"] = "uniform"
     """`uniform`: within 1/sqrt(hidden_size); `glorot-uniform`: Glorot and Bengio, 2010, over the
     joined input and recurrent kernel, biases zero."""

@@ -80,7 +80,7 @@ class Gradients:
         self, model: SequenceClassifier, job: TrainJob, worker: Worker, threads: ShardThreads
     ) -> None:
         self._model, self._job, self._worker, self._threads = model, job, worker, threads
-        self._parameters: list[nn.Parameter] = list(model.parameters())
+        self._parameters: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
 
     def step(self, epoch: int, step: int, batches: dict[int, Rows], stop: bool) -> Step:
         """`batches`: this step's rows of each hosted shard. `stop`: this worker wants to stop."""

@@ -108,6 +108,8 @@ def _init_cell(cell: nn.Module, config: ModelConfig, generator: torch.Generator)
         else:
             bound = 0.0
         parameter.uniform_(-bound, bound, generator=generator)
+    if not config.train_recurrent_bias:
+        parameters["bias_hh_l0"].zero_().requires_grad_(False)
     if config.cell == "lstm":
         forget = slice(_FORGET_GATE * config.hidden_size, (_FORGET_GATE + 1) * config.hidden_size)
         parameters["bias_ih_l0"][forget] = config.forget_bias

@@ -100,8 +100,9 @@ class _Loop:
         self.model = build_model(
             job.model, job.data, job.training.seed, job.training.bptt_steps
         ).to(worker.device)
-        self.names = [name for name, _ in self.model.named_parameters()]
-        self.optimizer = build_optimizer(job.training.optimizer, self.model.parameters())
+        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.names = list(trained)
+        self.optimizer = build_optimizer(job.training.optimizer, trained.values())
         self.gradients = Gradients(self.model, job, worker, threads)
         loaded = {shard: worker.load_shard(shard) for shard in worker.shards}
         self._check_rows(loaded)

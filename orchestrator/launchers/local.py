@@ -2,13 +2,16 @@
 
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from orchestrator.execution import Plan, execute
+from orchestrator.execution import execute
+from orchestrator.plan import Plan, best_precision
 from workers.config import SPLITS
 from workers.run_folder import RunFolder, StopWatch
 
 if TYPE_CHECKING:
+    from orchestrator.job_spec import JobSpec
     from workers.shard_data import ShardData
     from workers.train import TrainResult
 
@@ -30,7 +33,7 @@ class LocalLauncher:
     def submit(self, run: RunFolder) -> None:
         # A daemon: a second Ctrl-C must not wait for it.
         self._thread = threading.Thread(
-            target=execute, args=(run, train_here), name="job", daemon=True
+            target=execute, args=(run, LocalTrainer()), name="job", daemon=True
         )
         self._thread.start()
 
@@ -44,22 +47,35 @@ class LocalLauncher:
         """A thread cannot be ended; it dies with the process."""
 
 
-def train_here(plan: Plan) -> "TrainResult":
-    """Trains a planned job in this thread."""
-    from workers.shard_data import rows_from_table
-    from workers.train import train
-    from workers.worker import SingleProcessWorker
+class LocalTrainer:
+    """Trains in the calling thread."""
 
-    job = plan.job
-    if plan.spec.scaling.cpus_per_worker == "auto":
-        job = job.model_copy(
-            update={"cpus_per_worker": min(num_usable_cpus(), job.data.num_shards)}
-        )
+    def __enter__(self) -> "LocalTrainer":
+        return self
 
-    def load_shard(shard: int) -> "ShardData":
-        return {split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS}
+    def __exit__(self, *_: object) -> None:
+        pass
 
-    worker = SingleProcessWorker(
-        job.data.num_shards, load_shard, StopWatch(RunFolder.at(job.run_uri))
-    )
-    return train(job, worker)
+    def wait_for_room(self, run: RunFolder, spec: "JobSpec", say: Callable[[str], None]) -> None:
+        """There is always room for one process."""
+
+    def settle_precision(self, gpu: bool) -> str:
+        return best_precision(False)
+
+    def train(self, plan: Plan) -> "TrainResult":
+        from workers.shard_data import rows_from_table
+        from workers.train import train
+        from workers.worker import SingleProcessWorker
+
+        job = plan.job
+        if plan.spec.scaling.cpus_per_worker == "auto":
+            cpus = min(num_usable_cpus(), job.data.num_shards)
+            job = job.model_copy(update={"cpus_per_worker": cpus})
+
+        def load_shard(shard: int) -> "ShardData":
+            return {
+                split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS
+            }
+
+        stop = StopWatch(RunFolder.at(job.run_uri))
+        return train(job, SingleProcessWorker(job.data.num_shards, load_shard, stop))

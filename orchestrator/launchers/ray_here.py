@@ -18,7 +18,8 @@ import psutil
 
 from workers.run_folder import RunFolder
 
-_MARK = "RNNJOB_RAY_DIR"
+PRIVATE_DIR = "RNNJOB_RAY_DIR"
+"""Tells the driver where its own Ray keeps its files, and its processes from others."""
 _GRACE_S = 5.0
 _NOTE_S = 1.0
 
@@ -93,7 +94,7 @@ class RayHereLauncher:
 def driver_environment(ray_dir: Path) -> dict[str, str]:
     """What the driver needs to know before it imports Ray."""
     return {
-        _MARK: str(ray_dir),
+        PRIVATE_DIR: str(ray_dir),
         # A token of this job's own: a private Ray must not touch ~/.ray, nor trust other users.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -105,7 +106,7 @@ def _processes_of(ray_dir: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            mine = process.environ().get(_MARK) == str(ray_dir)
+            mine = process.environ().get(PRIVATE_DIR) == str(ray_dir)
             if mine or any(str(ray_dir) in word for word in process.cmdline()):
                 found.append(process)
     return found

@@ -310,3 +310,13 @@ def test_a_job_whose_checkpoint_is_damaged_goes_on_from_the_one_before(tmp_path:
     assert resumed.weights_sha256 == undisturbed.weights_sha256
     assert [r["step"] for r in records_of(job, "start")] == [0, 4]
     assert [r["step"] for r in records_of(job, "step")] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_recurrent_bias_that_is_not_trained_stays_zero(tmp_path: Path, cell: str) -> None:
+    model = {"cell": cell, "train_recurrent_bias": False}
+    job = tiny_job(tmp_path, model=model)
+    trained(job)
+    weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    assert torch.count_nonzero(weights["layers.0.0.bias_hh_l0"]) == 0
+    assert torch.count_nonzero(weights["layers.0.0.bias_ih_l0"]) > 0

@@ -1,0 +1,88 @@
+"""A job with everything settled that its spec left open."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.datasets.prepare import prepare
+from orchestrator.datasets.prepared import PreparedData, open_prepared
+from orchestrator.job_spec import JobSpec, load_spec
+from orchestrator.units import parse_bytes
+from workers.config import TrainJob
+from workers.run_folder import RunFolder
+from workers.storage import Storage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that training needs to begin."""
+
+    spec: JobSpec
+    job: TrainJob
+    data: PreparedData
+
+
+def read_spec(run: RunFolder) -> JobSpec:
+    """The spec of a run. Raises SpecError or StorageError."""
+    return load_spec(run.storage.read(run.JOB).decode(), run.storage.where(run.JOB))
+
+
+def make_plan(run: RunFolder, spec: JobSpec, settle_precision: Callable[[bool], str]) -> Plan:
+    """Opens the data, and settles what the spec leaves open; job.yaml then has it, too.
+
+    Args:
+        settle_precision: tells the best precision where the workers will run, given whether they
+            have GPUs.
+
+    Raises JobError.
+    """
+    if spec.training.precision == "auto":
+        settled = settle_precision(spec.scaling.gpus_per_worker > 0)
+        spec = spec.with_values({"training.precision": settled})
+        run.storage.write(run.JOB, spec.to_yaml().encode())
+    data = prepare_for(spec)
+    job = TrainJob(
+        run_id=run.run_id,
+        run_uri=run.storage.uri,
+        fingerprint=spec.fingerprint(data.shape.fingerprint),
+        data=data.shape,
+        model=spec.model,
+        augment=spec.augment,
+        training=spec.training,
+        checkpoint=spec.checkpoint,
+        log=spec.log,
+        cpus_per_worker=1
+        if spec.scaling.cpus_per_worker == "auto"
+        else spec.scaling.cpus_per_worker,
+    )
+    return Plan(spec, job, data)
+
+
+def prepare_for(spec: JobSpec) -> PreparedData:
+    """The data set of a spec, cut into shards. Raises DataError or InputError."""
+    dataset = spec.dataset
+    if dataset.prepared:
+        where = Storage(dataset.prepared)
+        data = open_prepared(where, dataset.standardize, dataset.test_head_rows)
+    else:
+        data = prepare(
+            dataset.name,
+            Path(dataset.data_dir).expanduser() if dataset.data_dir else None,
+            dataset.num_shards,
+            dataset.validation_rows,
+            dataset.standardize,
+            dataset.test_head_rows,
+        )
+    data.check_budget(spec.scaling.worker_range[0], parse_bytes(dataset.memory_budget))
+    return data
+
+
+def best_precision(gpu: bool) -> str:
+    """bf16 where the hardware has matrix units for it: CPUs with AMX, GPUs since Ampere; else fp32.
+
+    AVX512_BF16 alone does not count: there an LSTM ran slower in bf16 than in fp32.
+    """
+    import torch
+
+    fast = torch.cuda.is_bf16_supported(False) if gpu else torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast else "fp32"
