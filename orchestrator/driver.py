@@ -3,6 +3,7 @@
 Reads the job from its run folder, has Ray Train train it, and writes the outcome there.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -10,7 +11,9 @@ import sys
 from orchestrator.execution import execute
 from orchestrator.launchers.ray_here import PRIVATE_DIR
 from orchestrator.training import RayTrainer
+from workers import secrets
 from workers.run_folder import RunFolder
+from workers.run_log import logged
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -27,10 +30,14 @@ _SETTINGS = {
 def main(run_uri: str) -> int:
     """Runs the job; its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    secrets.load()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    status = execute(RunFolder.at(run_uri), RayTrainer(os.environ.get(PRIVATE_DIR)))
-    return status.exit_code or 0
+    private_dir = os.environ.get(PRIVATE_DIR)
+    run = RunFolder.at(run_uri)
+    # On this machine, who started the driver sends its output to the same file.
+    with contextlib.nullcontext() if private_dir else logged(run, "driver"):
+        return execute(run, RayTrainer(private_dir)).exit_code or 0
 
 
 if __name__ == "__main__":

@@ -13,10 +13,15 @@ from workers.jsons import Json
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
 
 _POLL_S = 0.1
+_SECOND_PRESS_S = 3.0
 
 
 class Terminated(BaseException):
     """SIGTERM, as an exception: not an Exception, so that nothing takes it for a failure."""
+
+
+class Left(Exception):  # noqa: N818  # no error: the job goes on without its follower
+    """The follower was interrupted, the job was not."""
 
 
 class View(Protocol):
@@ -31,58 +36,82 @@ def follow(run: RunFolder, launcher: Launcher, view: View) -> RunStatus:
     """Returns the terminal status.
 
     The first Ctrl-C or SIGTERM asks the job to stop with a checkpoint, the second ends it at once.
+    Where the launcher leaves on an interrupt, the first raises Left instead, unless a second one
+    within three seconds asks for the stop.
     """
     tail = MetricsTail(run)
-    asked = False
+    num_interrupts = 0
     while True:
         try:
             # Asked before reading: what a job wrote before it ended must not be missed.
             alive = launcher.is_alive(run)
             status = runs.read_status(run)
             view.update(status, tail.read())
+            if status.has_outcome and (not alive or launcher.leaves_on_interrupt):
+                return status
             if not alive:
-                return status if status.is_terminal else _died(run, launcher, status)
+                return died(run, launcher, status)
             time.sleep(_POLL_S)
         except (KeyboardInterrupt, Terminated) as interrupt:
-            request = (
-                StopRequest("interrupted by Ctrl-C", 130)
-                if isinstance(interrupt, KeyboardInterrupt)
-                else StopRequest("terminated by SIGTERM", 5)
-            )
-            if asked:
+            num_interrupts += 1
+            request = _request_for(interrupt)
+            if num_interrupts > 1:
                 return _killed(run, launcher, request)
-            asked = True
+            if launcher.leaves_on_interrupt:
+                _leave_unless_pressed_again(view)
             run.ask_to_stop(request)
             view.note("stopping after this step, with a checkpoint; once more ends it at once")
 
 
-def _died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
-    """The job's process is gone and left no outcome."""
-    last = next((line for line in reversed(launcher.logs(run, 50)) if line.strip()), "")
-    died = replace(
-        status,
-        state=runs.FAILED,
-        exit_code=1,
-        ended_at=time.time(),
-        reason=f"the driver died without a word; it last printed: {last}"
-        if last
-        else "the driver died without a word",
-        cure=f"see {run.storage.where(run.LOGS)}",
+def _request_for(interrupt: BaseException) -> StopRequest:
+    if isinstance(interrupt, Terminated):
+        return StopRequest("terminated by SIGTERM", 5)
+    return StopRequest("interrupted by Ctrl-C", 130)
+
+
+def _leave_unless_pressed_again(view: View) -> None:
+    view.note("leaving; the job goes on. Press Ctrl-C again within 3 s to stop it instead")
+    try:
+        time.sleep(_SECOND_PRESS_S)
+    except (KeyboardInterrupt, Terminated):
+        return
+    raise Left
+
+
+def died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
+    """Records that the job's process is gone and left no outcome."""
+    # It may have written its outcome since.
+    status = runs.read_status(run)
+    if status.has_outcome:
+        return status
+    why = launcher.why_it_ended(run)
+    return runs.write_status(
+        run,
+        replace(
+            status,
+            state=runs.FAILED,
+            exit_code=1,
+            ended_at=time.time(),
+            reason="the driver died without a word" + (f"; {why}" if why else ""),
+            cure=f"see rnnjob logs {run.run_id}, or go on: rnnjob resume {run.run_id}",
+        ),
     )
-    return runs.write_status(run, died)
 
 
 def _killed(run: RunFolder, launcher: Launcher, request: StopRequest) -> RunStatus:
     with contextlib.suppress(KeyboardInterrupt, Terminated):
         launcher.kill(run)
     status = runs.read_status(run)
-    if status.is_terminal and status.pid is not None and status.state != runs.FAILED:
+    if status.has_outcome:
         return status  # it ended by itself in the meantime
-    status = replace(
-        status,
-        state=runs.STOPPED,
-        exit_code=request.exit_code,
-        reason=f"{request.reason}, twice: ended at once",
-        ended_at=time.time(),
+    return runs.write_status(
+        run,
+        replace(
+            status,
+            state=runs.STOPPED,
+            exit_code=request.exit_code,
+            reason=f"{request.reason}, twice: ended at once",
+            cure=f"go on from its last checkpoint: rnnjob resume {run.run_id}",
+            ended_at=time.time(),
+        ),
     )
-    return runs.write_status(run, status)

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-import psutil
-
 from workers.errors import InputError, NoSuchRunError, RunExistsError
 from workers.run_folder import RunFolder
 from workers.storage import Storage
@@ -34,6 +32,8 @@ class RunStatus:
     exit_code: int | None = None
     attempt: int = 0
     workers: int | None = None
+    address: str = ""
+    """Of the cluster's dashboard."""
     host: str = ""
     pid: int | None = None
     pid_started: float | None = None
@@ -45,6 +45,11 @@ class RunStatus:
     @property
     def is_terminal(self) -> bool:
         return self.state in TERMINAL
+
+    @property
+    def has_outcome(self) -> bool:
+        """Terminal by its own word, not because its process is gone."""
+        return self.is_terminal and self.ended_at is not None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,7 +70,9 @@ def check_run_id(run_id: str) -> None:
         )
 
 
-def create_run(storage: Storage, run_id: str, job_yaml: str, mode: str) -> RunFolder:
+def create_run(
+    storage: Storage, run_id: str, job_yaml: str, mode: str, address: str = ""
+) -> RunFolder:
     """Makes the run's folder with its spec and a first status; all of it or nothing.
 
     Raises:
@@ -81,7 +88,8 @@ def create_run(storage: Storage, run_id: str, job_yaml: str, mode: str) -> RunFo
         )
     try:
         run.storage.write(run.JOB, job_yaml.encode())
-        write_status(run, RunStatus(run_id, QUEUED, mode, submitted_at=time.time()))
+        status = RunStatus(run_id, QUEUED, mode, address=address, submitted_at=time.time())
+        write_status(run, status)
     except BaseException:
         run.storage.delete()
         raise
@@ -115,6 +123,8 @@ def read_status(run: RunFolder) -> RunStatus:
 
 def this_process() -> dict[str, Any]:
     """The fields of RunStatus that tell who runs the job."""
+    import psutil
+
     me = psutil.Process()
     return {"host": socket.gethostname(), "pid": me.pid, "pid_started": me.create_time()}
 
@@ -124,6 +134,8 @@ def _is_gone(status: RunStatus) -> bool:
     process that got the same id."""
     if status.pid is None or status.host != socket.gethostname():
         return False
+    import psutil
+
     try:
         process = psutil.Process(status.pid)
         return (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import runs
 from orchestrator.datasets.prepared import PreparedData
@@ -14,6 +14,9 @@ from workers.run_folder import RunFolder
 from workers.shards import steps_per_epoch
 from workers.storage import Storage
 
+if TYPE_CHECKING:
+    from orchestrator.cluster.connection import Connection
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -23,6 +26,10 @@ class Submission:
     data: PreparedData
     run_id: str
     mode: str
+    address: str = ""
+    """Of the cluster's dashboard, where it goes to one."""
+    fits: str = ""
+    """Whether it fits that cluster as it is now."""
 
     @property
     def storage(self) -> Storage:
@@ -66,14 +73,22 @@ class Submission:
             "shards": shape.num_shards,
             "rows_per_shard_and_step": training.global_batch_size // shape.num_shards,
             "steps": self.num_steps,
-            "workers": self.spec.scaling.workers if self.mode == "ray" else 1,
+            "workers": 1 if self.mode == "local" else self.spec.scaling.workers,
             "prepared_data": self.data.folder.where(),
+            **({"cluster": self.address, "fits": self.fits} if self.address else {}),
         }
 
     def create_run(self) -> RunFolder:
         """Writes the run folder. Raises InputError, leaving nothing behind."""
         try:
-            return runs.create_run(self.storage, self.run_id, self.spec.to_yaml(), self.mode)
+            spec = self.spec
+            if self.address and not spec.dataset.prepared:
+                # The cluster has neither the idx files nor this machine's cache.
+                uri = self.data.publish(self.storage)
+                spec = spec.with_values({"dataset.prepared": uri, "dataset.data_dir": None})
+            return runs.create_run(
+                self.storage, self.run_id, spec.to_yaml(), self.mode, self.address
+            )
         except StorageError as error:
             raise InputError(error.cause, error.cure) from error
 
@@ -134,3 +149,14 @@ def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:
     data = prepare_for(spec)
     data.verify()
     return Submission(spec, data, run_id, mode)
+
+
+def check_for_cluster(
+    spec: JobSpec, connection: "Connection", run_id: str | None = None
+) -> Submission:
+    """`check`, and that the cluster can take the job. Raises JobError."""
+    from orchestrator.cluster.check import check_cluster, does_it_fit
+
+    nodes = check_cluster(connection, Storage(spec.storage))
+    checked = check(spec, "cluster", run_id)
+    return replace(checked, address=connection.address, fits=does_it_fit(spec, nodes))

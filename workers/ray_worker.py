@@ -18,13 +18,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from workers import secrets
 from workers.config import SPLITS, TrainJob
 from workers.errors import DataError, SharedError
 from workers.run_folder import RunFolder, StopRequest, StopWatch
+from workers.run_log import logged
 from workers.shard_data import ShardData, rows_from_table
 from workers.shards import hosted_shards
 from workers.train import train
 from workers.worker import add_in_order
+
+log = logging.getLogger(__name__)
 
 
 def dataset_name(shard: int) -> str:
@@ -126,9 +130,15 @@ def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
     Returns the TrainResult as JSON, or the error that all workers met alike: raised, it would make
     Ray try again in vain.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    secrets.load()
     job = TrainJob.model_validate_json(config["job"])
-    try:
-        return {"result": train(job, RayWorker(job)).to_json()}
-    except SharedError as error:
-        return {"error": error}
+    worker = RayWorker(job)
+    with logged(RunFolder.at(job.run_uri), f"worker-{worker.rank}"):
+        try:
+            return {"result": train(job, worker).to_json()}
+        except SharedError as error:
+            log.error("%s", error.cause)
+            return {"error": error}
+        except Exception:
+            log.exception("worker %d failed", worker.rank)
+            raise

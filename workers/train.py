@@ -7,6 +7,7 @@ Worker 0 also keeps the record: metrics, checkpoints, the model.
 import contextlib
 import logging
 import math
+import socket
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -142,6 +143,14 @@ class _Loop:
         log.info("going on from the checkpoint of step %d", step)
 
     def run_to_end(self) -> TrainResult:
+        log.info(
+            "worker %d of %d on %s, %s: shards %s",
+            self.worker.rank,
+            self.worker.world_size,
+            socket.gethostname(),
+            self.worker.device,
+            ", ".join(str(shard) for shard in self.worker.shards),
+        )
         self._record(
             "start", attempt=self.log.attempt if self.log else 0, workers=self.worker.world_size
         )
@@ -259,6 +268,7 @@ class _Loop:
         progress.sums = EpochSums()
         progress.epochs.append({"step": progress.step, **record})
         self._record("epoch", **record)
+        log.info("epoch %d: loss %.4f", record["epoch"], record["train_loss"])
         self._save()
 
     def _validate(self, weights: Weights) -> dict[str, float]:

@@ -18,9 +18,12 @@ _COMMANDS = {
     "show": ("show", "Show a run: state, metrics, result, files."),
     "stop": ("show", "Ask a running job to stop, with a checkpoint."),
     "resume": ("resume", "Take a run up again where its last checkpoint left it."),
+    "export": ("export", "Print a job as a manifest for KubeRay."),
+    "doctor": ("doctor", "Check this machine, storage, data set and cluster."),
     "data": ("data", "Prepare data sets."),
+    "cluster": ("cluster", "Bring a Ray cluster up or down, here or with Ray's launcher."),
 }
-_ALIASES = {"ls": "list", "cancel": "stop"}
+_ALIASES = {"ls": "list", "cancel": "stop", "check": "doctor"}
 
 
 class _Lazy(click.Group):

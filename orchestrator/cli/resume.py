@@ -32,7 +32,7 @@ def resume_command(
     The result is the one that the undisturbed run would have had, bit for bit.
     """
     from orchestrator import submission
-    from orchestrator.cli.running import run_to_end
+    from orchestrator.cli.running import launcher_here, run_to_end
 
     if local and workers is not None:
         raise InputError(
@@ -43,4 +43,5 @@ def resume_command(
     again = submission.check_again(
         run, "local" if local else "ray", {k: v for k, v in scaling.items() if v is not None}
     )
-    run_to_end(run, again, as_json=as_json, quiet=quiet, verbose=verbose)
+    launcher = launcher_here(again.mode, verbose)
+    run_to_end(run, again, launcher, as_json=as_json, quiet=quiet, verbose=verbose)

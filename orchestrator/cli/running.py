@@ -10,27 +10,48 @@ import click
 from orchestrator import runs
 from orchestrator.cli.common import one_line, print_json, sigterm_as
 from orchestrator.cli.view import JobView, show_outcome
-from orchestrator.follow import Terminated, follow
+from orchestrator.follow import Left, Terminated, follow
 from orchestrator.launchers.base import Launcher
 from orchestrator.runs import RunStatus
 from orchestrator.submission import Submission
 from workers.run_folder import RunFolder
 
+_INTERRUPTED = 130
+
 
 def run_to_end(
-    run: RunFolder, submission: Submission, *, as_json: bool, quiet: bool, verbose: bool
+    run: RunFolder,
+    submission: Submission,
+    launcher: Launcher,
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> NoReturn:
     """Never returns: ends the process with the job's exit code."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
-    launcher = _launcher(submission.mode, verbose)
     every = submission.spec.log.print_every_steps
     with JobView(submission.num_steps, every, quiet=quiet or as_json) as view:
         for warning in submission.warnings():
             view.note(f"warning: {warning}")
         view.note(f"run {run.run_id}")
-        with sigterm_as(Terminated):
-            launcher.submit(run)
-            status = follow(run, launcher, view)
+        try:
+            with sigterm_as(Terminated):
+                launcher.submit(run)
+                status = follow(run, launcher, view)
+        except Left:
+            view.note(
+                f"it goes on: rnnjob logs -f {run.run_id}, rnnjob wait {run.run_id}, "
+                f"rnnjob stop {run.run_id}"
+            )
+            _leave(_INTERRUPTED)
+    leave_with(run, status, as_json=as_json, quiet=quiet, view=view)
+
+
+def leave_with(
+    run: RunFolder, status: RunStatus, *, as_json: bool, quiet: bool, view: JobView
+) -> NoReturn:
+    """Prints the outcome of a run that ended, and ends the process with its exit code."""
     if status.state == runs.SUCCEEDED:
         show_outcome(view.console, run, status, run.read_json(run.RESULT) or {})
         view.note(f"look next: rnnjob show {run.run_id}, or open {run.storage.where(run.REPORT)}")
@@ -41,11 +62,11 @@ def run_to_end(
         print_json(run.read_json(run.RESULT) or status.to_json())
     elif quiet:
         click.echo(run.run_id)
-    _leave(status)
+    _leave(status.exit_code if status.exit_code is not None else 1)
 
 
-def _launcher(mode: str, verbose: bool) -> Launcher:
-    """The one place that knows the launchers; each is imported only when chosen."""
+def launcher_here(mode: str, verbose: bool) -> Launcher:
+    """The launcher for this machine; each is imported only when chosen."""
     if mode == "local":
         from orchestrator.launchers.local import LocalLauncher
 
@@ -55,8 +76,8 @@ def _launcher(mode: str, verbose: bool) -> Launcher:
     return RayHereLauncher(verbose)
 
 
-def _leave(status: RunStatus) -> NoReturn:
+def _leave(exit_code: int) -> NoReturn:
     """At once, without waiting for threads: after a second Ctrl-C the job's may still run."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status.exit_code if status.exit_code is not None else 1)
+    os._exit(exit_code)

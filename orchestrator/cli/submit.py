@@ -4,84 +4,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from orchestrator.cli.common import (
-    explained,
-    json_option,
-    print_json,
-    storage_option,
-)
+from orchestrator.cli.cluster_options import cluster_options, headers_from, shipping_from
+from orchestrator.cli.common import explained, json_option, print_json
+from orchestrator.cli.spec_options import spec_from, spec_options
 from workers.errors import InputError
 
 if TYPE_CHECKING:
+    from orchestrator.job_spec import JobSpec
+    from orchestrator.launchers.request import JobRequest, Shipping
     from orchestrator.submission import Submission
-
-# flag: key of the spec
-_KEYS = {
-    "dataset": "dataset.name",
-    "data_dir": "dataset.data_dir",
-    "epochs": "training.epochs",
-    "batch_size": "training.global_batch_size",
-    "lr": "training.optimizer.lr",
-    "seed": "training.seed",
-    "precision": "training.precision",
-    "workers": "scaling.workers",
-    "cpus_per_worker": "scaling.cpus_per_worker",
-    "gpus_per_worker": "scaling.gpus_per_worker",
-    "checkpoint_every": "checkpoint.every_steps",
-    "storage": "storage",
-    "name": "name",
-    "time": "limits.time",
-    "pending_timeout": "limits.pending_timeout",
-    "max_failures": "limits.max_failures",
-}
 
 
 @click.command("submit")
 @click.option("--local", is_flag=True, help="Train in this process, without Ray.")
-@click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A spec in YAML; see --print-config.",
-)
-@click.option("--preset", metavar="NAME", help="Start from 'default' or 'seed'.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="a.b=v",
-    help="Any key of the spec; may be repeated.",
-)
-@click.option("--dataset", metavar="NAME", help="mnist, fashion-mnist, kmnist or mnist-sample.")
-@click.option(
-    "--data-dir",
-    envvar="RNNJOB_DATA_DIR",
-    metavar="DIR",
-    help="Folder with idx files; without it they are downloaded.  [env: RNNJOB_DATA_DIR]",
-)
-@click.option("--epochs", type=int, help="Passes over the training rows.")
-@click.option("--batch-size", type=int, help="Rows of a step, over all workers.")
-@click.option("--lr", type=float, help="Peak learning rate.")
-@click.option("--seed", type=int, help="Of everything random.")
-@click.option("--precision", metavar="auto|fp32|bf16", help="Of the model's arithmetic.")
-@click.option(
-    "--workers",
-    "--num-workers",
-    metavar="N|MIN:MAX",
-    help="Training processes: how fast, never what.",
-)
-@click.option("--cpus-per-worker", type=int, help="Shards that a worker computes at once.")
-@click.option("--gpus-per-worker", type=float, help="GPUs of each worker.")
-@click.option("--checkpoint-every", type=int, metavar="STEPS", help="Beside each epoch's end.")
-@storage_option
-@click.option("-n", "--name", help="First part of the run's id.")
-@click.option("--run-id", metavar="ID", help="The whole id, instead of one made from the name.")
-@click.option("--time", metavar="2h30m", help="Ends the job, with a checkpoint, after so long.")
-@click.option("--pending-timeout", metavar="10m", help="Ends a job that cannot start.")
-@click.option("--max-failures", type=int, help="Restarts after a lost worker.")
+@spec_options
+@cluster_options
 @click.option("--dry-run", is_flag=True, help="Show the resolved spec and the plan; start nothing.")
 @click.option(
     "--print-config", is_flag=True, help="Print the resolved spec as YAML; start nothing."
@@ -96,6 +34,14 @@ def submit_command(
     preset: str | None,
     assignments: tuple[str, ...],
     run_id: str | None,
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    no_wait: bool,
+    working_dir: Path | None,
+    env: tuple[str, ...],
+    env_file: Path | None,
+    secret: tuple[str, ...],
     dry_run: bool,
     print_config: bool,
     as_json: bool,
@@ -105,48 +51,110 @@ def submit_command(
 ) -> None:
     """Train a job and report its accuracy on the test split.
 
+    Where it runs: in this process (--local), on the cluster of --address, else on a Ray that is
+    started on this machine for the job.
+
     Flags win over --set, that over the file, that over the preset. The job decides the result,
     the workers only the speed: its weights are the same, bit for bit, on any number of workers.
     """
-    from orchestrator import job_spec, submission
-    from orchestrator.cli.running import run_to_end
+    from orchestrator import submission
+    from orchestrator.cli.running import launcher_here, run_to_end
+    from orchestrator.cluster.connection import given_address
 
-    if local and flags["workers"] is not None:
-        raise InputError(
-            "--local is one process and takes no --workers", "leave one of the two out"
-        )
-    spec = job_spec.build_spec(preset, config, assignments, *_given(flags))
+    where = None if local else given_address(address)
+    _check_flags(local, flags["workers"], where, no_wait, address)
+    spec = spec_from(config, preset, assignments, flags)
     if print_config:
         click.echo(spec.to_yaml(), nl=False)
         return
-    checked = submission.check(spec, "local" if local else "ray", run_id)
+    if where is None:
+        checked = submission.check(spec, "local" if local else "ray", run_id)
+        if dry_run:
+            _show_plan(checked, None, as_json)
+            return
+        launcher = launcher_here(checked.mode, verbose)
+        run = checked.create_run()
+        run_to_end(run, checked, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
+    shipping = shipping_from(working_dir, env, env_file, secret)
+    _to_cluster(
+        spec, where, headers_from(headers), verify, shipping, run_id,
+        dry_run=dry_run, no_wait=no_wait, as_json=as_json, quiet=quiet, verbose=verbose,
+    )  # fmt: skip
+
+
+def _check_flags(
+    local: bool, workers: str | None, where: str | None, no_wait: bool, address: str | None
+) -> None:
+    if local and workers is not None:
+        raise InputError(
+            "--local is one process and takes no --workers", "leave one of the two out"
+        )
+    if local and address is not None:
+        raise InputError("--local needs no --address", "leave one of the two out")
+    if no_wait and where is None:
+        raise InputError(
+            "--no-wait needs a cluster that goes on without this process",
+            "name one: --address, or start one: rnnjob cluster up --local",
+        )
+
+
+def _to_cluster(
+    spec: "JobSpec",
+    address: str,
+    headers: dict[str, str],
+    verify: bool,
+    shipping: "Shipping",
+    run_id: str | None,
+    *,
+    dry_run: bool,
+    no_wait: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Hands the job to a cluster; follows it unless told not to."""
+    from orchestrator import submission
+    from orchestrator.cli.running import run_to_end
+    from orchestrator.cluster.connection import Connection, connection
+    from orchestrator.launchers.ray_jobs import RayJobsLauncher
+    from orchestrator.launchers.request import build_request
+
+    found = connection(address)
+    reach = Connection(found.address, {**found.headers, **headers})
+    checked = submission.check_for_cluster(spec, reach, run_id)
+    folder = checked.storage.child(checked.run_id)
+    request = build_request(checked.run_id, folder.uri, checked.storage.uri, shipping)
     if dry_run:
-        _show_plan(checked, as_json)
+        _show_plan(checked, request, as_json)
         return
-    run_to_end(checked.create_run(), checked, as_json=as_json, quiet=quiet, verbose=verbose)
+    launcher = RayJobsLauncher(reach, verify, shipping)
+    run = checked.create_run()
+    if not no_wait:
+        run_to_end(run, checked, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
+    launcher.submit(run)
+    if as_json:
+        print_json({"schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where()})
+    else:
+        click.echo(run.run_id)
 
 
-def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Spec keys given as flags, and those given by environment variables."""
-    context = click.get_current_context()
-    by_flag: dict[str, Any] = {}
-    by_environment: dict[str, Any] = {}
-    for name, value in flags.items():
-        if value is not None:
-            from_environment = context.get_parameter_source(name) == ParameterSource.ENVIRONMENT
-            (by_environment if from_environment else by_flag)[_KEYS[name]] = value
-    return by_flag, by_environment
-
-
-def _show_plan(checked: "Submission", as_json: bool) -> None:
+def _show_plan(checked: "Submission", request: "JobRequest | None", as_json: bool) -> None:
     """The resolved spec and what would run; nothing is written."""
     plan = checked.plan()
+    if request:
+        plan["request"] = request.to_json()
     if as_json:
         print_json({"spec": checked.spec.model_dump(mode="json"), "plan": plan})
         return
     click.echo(checked.spec.to_yaml(), nl=False)
     click.echo("# plan")
-    for name, value in plan.items():
-        click.echo(f"#   {name}: {value}")
+    for line in _yaml_lines(plan):
+        click.echo(f"#   {line}")
     for warning in checked.warnings():
         click.echo(f"warning: {warning}", err=True)
+
+
+def _yaml_lines(content: Any) -> list[str]:
+    import yaml
+
+    return yaml.safe_dump(content, sort_keys=False, width=200).splitlines()

@@ -14,6 +14,8 @@ class Launcher(Protocol):
 
     mode: str
     """How the run's status names this way of running."""
+    leaves_on_interrupt: bool
+    """Ctrl-C leaves the job to itself, and only a second one stops it; else the first does."""
 
     def submit(self, run: RunFolder) -> None:
         """Starts the job and returns. Raises JobError where it cannot be started."""
@@ -23,8 +25,8 @@ class Launcher(Protocol):
         """Whether something still runs that could change the run folder."""
         ...
 
-    def logs(self, run: RunFolder, num_lines: int) -> list[str]:
-        """The last lines that the job printed."""
+    def why_it_ended(self, run: RunFolder) -> str:
+        """What is known of a job that ended without an outcome, in one line; may be empty."""
         ...
 
     def kill(self, run: RunFolder) -> None:

@@ -26,6 +26,7 @@ class LocalLauncher:
     """Trains beside the thread that follows, which stays free for Ctrl-C."""
 
     mode = "local"
+    leaves_on_interrupt = False
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -40,8 +41,8 @@ class LocalLauncher:
     def is_alive(self, run: RunFolder) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def logs(self, run: RunFolder, num_lines: int) -> list[str]:
-        return []  # it printed to this process's own stderr
+    def why_it_ended(self, run: RunFolder) -> str:
+        return ""  # it printed to this process's own stderr
 
     def kill(self, run: RunFolder) -> None:
         """A thread cannot be ended; it dies with the process."""

@@ -28,6 +28,7 @@ class RayHereLauncher:
     """Starts `python -m orchestrator.driver` and ends all that belongs to it."""
 
     mode = "ray"
+    leaves_on_interrupt = False
 
     def __init__(self, verbose: bool = False) -> None:
         self._verbose = verbose
@@ -73,10 +74,12 @@ class RayHereLauncher:
             with contextlib.suppress(psutil.Error):
                 self._family.update(psutil.Process(driver).children(recursive=True))
 
-    def logs(self, run: RunFolder, num_lines: int) -> list[str]:
+    def why_it_ended(self, run: RunFolder) -> str:
         if self._log is None or not self._log.exists():
-            return []
-        return self._log.read_text(errors="replace").splitlines()[-num_lines:]
+            return ""
+        lines = self._log.read_text(errors="replace").splitlines()
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return f"it last printed: {last}" if last else ""
 
     def kill(self, run: RunFolder) -> None:
         if self._process and self._process.poll() is None:

@@ -64,7 +64,7 @@ def test_a_bad_request_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("workers", "cause", "cure"),
     [
-        ("9", "workers 9 is above num_shards 8", "dataset.num_shards=9"),
+        ("9", "workers 9 is above num_shards 8", "dataset.num_shards=16"),
         ("0", "scaling.workers is '0'", "at least 1"),
         ("3:2", "scaling.workers is '3:2'", "at most MAX"),
         ("two", "scaling.workers is 'two'", "MIN:MAX"),

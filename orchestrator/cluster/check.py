@@ -1,0 +1,120 @@
+"""What must be true of a cluster before a job is handed to it."""
+
+import platform
+import socket
+from importlib import metadata
+from urllib.parse import urlsplit
+
+from orchestrator.cluster.connection import Connection
+from orchestrator.cluster.dashboard import Node, get_json, list_nodes
+from orchestrator.job_spec import JobSpec
+from workers.errors import ClusterError, InputError
+from workers.storage import Storage
+
+_SHARED = ("nfs", "lustre", "ceph", "gpfs", "beegfs", "cifs", "smb", "fuse.", "9p", "glusterfs")
+"""Beginnings of file system types that several machines can see."""
+
+
+def check_cluster(connection: Connection, storage: Storage) -> list[Node]:
+    """The nodes of a cluster that can take a job of this client.
+
+    Raises:
+        ClusterError: it does not answer, refuses the token, or runs other versions.
+        InputError: its nodes would not see the storage.
+    """
+    _check_versions(connection)
+    nodes = [node for node in list_nodes(connection) if node.is_alive]
+    _check_storage(connection, storage, nodes)
+    return nodes
+
+
+def _check_versions(connection: Connection) -> None:
+    theirs = {
+        "Ray": str(get_json(connection, "/api/version").get("ray_version")),
+        "Python": _python_of(connection),
+    }
+    ours = {"Ray": metadata.version("ray"), "Python": platform.python_version()}
+    for name, version in ours.items():
+        # Ray asks for the same Python down to the minor version; its own must be equal.
+        same = theirs[name] == version or (
+            name == "Python" and theirs[name].split(".")[:2] == version.split(".")[:2]
+        )
+        if not same:
+            raise ClusterError(
+                f"the cluster at {connection.address} runs {name} {theirs[name]}, "
+                f"this client {version}",
+                f"install {name} {theirs[name]} here, or {version} on the cluster",
+            )
+
+
+def _python_of(connection: Connection) -> str:
+    reply = get_json(connection, "/api/v0/cluster_metadata")
+    content = reply.get("data") or {}
+    return str(content.get("pythonVersion", "unknown"))
+
+
+def _check_storage(connection: Connection, storage: Storage, nodes: list[Node]) -> None:
+    """A folder of one machine is good only for a cluster on that machine."""
+    if storage.local_path is None or _is_shared(storage):
+        return
+    machines = sorted({node.ip for node in nodes})
+    cure = (
+        "name storage that all nodes see: --storage s3://BUCKET/PATH, or a path on a shared file "
+        "system"
+    )
+    if len(machines) > 1:
+        raise InputError(
+            f"the storage {storage.where()} is a folder of one machine, the cluster has "
+            f"{len(machines)}: {', '.join(machines[:4])}",
+            cure,
+        )
+    if not _is_here(connection.address):
+        raise InputError(
+            f"the storage {storage.where()} is a folder of this machine, the cluster at "
+            f"{connection.address} is elsewhere",
+            cure,
+        )
+
+
+def _is_shared(storage: Storage) -> bool:
+    import psutil
+
+    path = str(storage.local_path)
+    mounts = [p for p in psutil.disk_partitions(all=True) if _is_below(path, p.mountpoint)]
+    kind = max(mounts, key=lambda p: len(p.mountpoint)).fstype if mounts else ""
+    return kind.startswith(_SHARED)
+
+
+def _is_below(path: str, mountpoint: str) -> bool:
+    return f"{path}/".startswith(f"{mountpoint.rstrip('/')}/")
+
+
+def _is_here(address: str) -> bool:
+    """Whether an address is one of this machine's own."""
+    host = urlsplit(address).hostname or ""
+    try:
+        ip = socket.gethostbyname(host)
+        if ip.startswith("127."):
+            return True
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((ip, 0))
+        return True
+    except OSError:
+        return False
+
+
+def does_it_fit(spec: JobSpec, nodes: list[Node]) -> str:
+    """Whether the fewest workers of a job fit the nodes that are there, in words."""
+    cpus = spec.scaling.cpus_per_worker
+    per_worker = 1.0 if cpus == "auto" else float(cpus)
+    low = spec.scaling.worker_range[0]
+    room = sum(int(node.cpus_total // per_worker) for node in nodes)
+    free = sum(node.cpus_free or 0.0 for node in nodes)
+    largest = max((node.cpus_total for node in nodes), default=0.0)
+    if largest < per_worker:
+        return f"no: a worker needs {per_worker:g} CPU, the largest node has {largest:g}"
+    if room < low:
+        return f"no: {low} workers with {per_worker:g} CPU each, there is room for {room}"
+    if free < low * per_worker:
+        return f"yes, when others have ended: {free:g} CPU are free, it needs {low * per_worker:g}"
+    return f"yes: {free:g} CPU are free, it needs {low * per_worker:g}"

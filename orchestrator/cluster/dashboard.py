@@ -1,0 +1,119 @@
+"""Questions to a cluster's dashboard, by HTTP alone: no ray is imported."""
+
+import http.client
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from orchestrator.cluster.connection import Connection
+from workers.errors import ClusterError
+from workers.jsons import Json, parse_object
+
+_TIMEOUT_S = 10.0
+_CPUS = re.compile(r"([\d.]+)/([\d.]+) CPU\b(?: \(([\d.]+) used of ([\d.]+) reserved)?")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as the cluster sees it. `cpus_free` is None where the cluster does not tell."""
+
+    node_id: str
+    name: str
+    ip: str
+    is_alive: bool
+    is_head: bool
+    message: str
+    cpus_total: float
+    cpus_free: float | None
+
+
+def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -> Json:
+    """The JSON object at a path of the dashboard.
+
+    Raises ClusterError where nothing answers in time, the token is refused, or it is no Ray.
+    """
+    url = connection.address + path
+    request = urllib.request.Request(url)
+    for name, value in connection.headers.items():
+        request.add_unredirected_header(name, value)  # the token is for this host alone
+    try:
+        with _opener(url).open(request, timeout=timeout_s) as reply:
+            return parse_object(reply.read())
+    except urllib.error.HTTPError as error:
+        raise _refusal(connection, error.code) from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ClusterError(
+            f"no cluster answers at {connection.address}: {reason or type(error).__name__}",
+            "check the address and that the cluster runs: rnnjob cluster status, or a browser",
+        ) from error
+    except ValueError as error:
+        raise ClusterError(
+            f"what answers at {url} is no Ray dashboard: {error}",
+            "name the dashboard: http://HOST:8265",
+        ) from error
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """A proxy cannot reach this machine's loopback."""
+    if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
+        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener()
+
+
+def _refusal(connection: Connection, code: int) -> ClusterError:
+    if code in (401, 403):
+        what = "asks for a token" if code == 401 and not connection.headers else "refuses the token"
+        return ClusterError(
+            f"the cluster at {connection.address} {what} (HTTP {code})",
+            "export RAY_AUTH_TOKEN_PATH=FILE with the token that the cluster was started with",
+        )
+    return ClusterError(
+        f"the cluster at {connection.address} answers with HTTP {code}",
+        "name the dashboard, http://HOST:8265, and see its logs",
+    )
+
+
+def list_nodes(connection: Connection) -> list[Node]:
+    """All nodes, those that died too; the head first, then by name. Raises ClusterError."""
+    reply = get_json(connection, "/api/v0/nodes?detail=0&limit=10000")
+    free = _cpus_free(get_json(connection, "/nodes?view=summary"))
+    try:
+        nodes = [_node(row, free) for row in reply["data"]["result"]["result"]]
+    except (KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{connection.address} answers in a way that Ray 2.60 does not",
+            "use the Ray version that rnnjob was installed with on both sides",
+        ) from error
+    return sorted(nodes, key=lambda node: (not node.is_head, node.name, node.node_id))
+
+
+def _node(row: Json, free: dict[str, float]) -> Node:
+    is_alive = row["state"] == "ALIVE"
+    total = float((row["resources_total"] or {}).get("CPU", 0.0))
+    return Node(
+        node_id=row["node_id"],
+        name=row["node_name"],
+        ip=row["node_ip"],
+        is_alive=is_alive,
+        is_head=bool(row["is_head_node"]),
+        message=row.get("state_message") or "",
+        cpus_total=total,
+        cpus_free=free.get(row["node_id"]) if is_alive else 0.0,
+    )
+
+
+def _cpus_free(summary: Json) -> dict[str, float]:
+    """Free CPUs by node id, from lines like `1.0/2.0 CPU (1.0 used of 2.0 reserved in ...)`.
+
+    CPUs that a placement group holds are not free, used or not.
+    """
+    lines = (summary.get("data") or {}).get("nodeLogicalResources") or {}
+    found = {}
+    for node_id, text in lines.items():
+        if match := _CPUS.search(text):
+            used, total, used_in_group, reserved = (float(n or 0) for n in match.groups())
+            found[node_id] = max(0.0, total - used - (reserved - used_in_group))
+    return found

@@ -1,0 +1,65 @@
+"""What a process logs, in the run folder: it outlives the cluster that the process ran on."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+
+from workers.errors import StorageError
+from workers.run_folder import RunFolder
+
+_FLUSH_S = 10.0
+FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
+DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+class RunLog(logging.Handler):
+    """Appends to `logs/<name>.log`. Where storage cannot append, the file is written anew every few
+    seconds and at the end. A log that cannot be written never ends a job."""
+
+    def __init__(self, run: RunFolder, name: str) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter(FORMAT, DATE_FORMAT))
+        self._storage, self._file = run.storage.child(run.LOGS), f"{name}.log"
+        self._lines: list[str] = []
+        self._flushed = time.monotonic()
+        with contextlib.suppress(StorageError):
+            self._storage.create()
+            if not self._storage.local_path and self._storage.exists(self._file):
+                self._lines.append(self._storage.read(self._file).decode(errors="replace"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record) + "\n"
+        if path := self._storage.local_path:
+            with contextlib.suppress(OSError), open(path / self._file, "a") as file:
+                file.write(line)
+            return
+        self._lines.append(line)
+        if time.monotonic() - self._flushed > _FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._storage.local_path or not self._lines:
+            return
+        self._flushed = time.monotonic()
+        with contextlib.suppress(StorageError):
+            self._storage.write(self._file, "".join(self._lines).encode())
+
+    def close(self) -> None:
+        self.flush()
+        super().close()
+
+
+@contextlib.contextmanager
+def logged(run: RunFolder, name: str) -> Iterator[None]:
+    """Within it, what this process logs goes to the run folder, too."""
+    handler = RunLog(run, name)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    if root.level == logging.NOTSET or root.level > logging.INFO:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,35 @@
+"""Secrets that travel with a job to a cluster.
+
+They are a package of their own, which Ray uploads like the code: so they are in no metadata, no
+runtime environment that `ray job list` shows, no log and no run folder. Whoever may run code on the
+cluster can read them.
+"""
+
+import importlib
+import json
+import os
+from pathlib import Path
+
+PACKAGE = "rnnjob_secrets"
+_FILE = "values.json"
+
+
+def write_package(folder: Path, values: dict[str, str]) -> Path:
+    """The package's folder, made below `folder`, readable by its owner only."""
+    package = folder / PACKAGE
+    package.mkdir(mode=0o700)
+    (package / "__init__.py").touch()
+    file = package / _FILE
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(values))
+    return package
+
+
+def load() -> None:
+    """Puts the secrets that came with the job, if any, into the environment of this process."""
+    try:
+        package = importlib.import_module(PACKAGE)
+    except ModuleNotFoundError:
+        return
+    assert package.__file__ is not None
+    os.environ.update(json.loads((Path(package.__file__).parent / _FILE).read_text()))
