@@ -7,6 +7,7 @@
 'SUCCEEDED'
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -14,18 +15,19 @@ from typing import TYPE_CHECKING
 from orchestrator import runs, submission
 from orchestrator.follow import died
 from orchestrator.job_spec import JobSpec
-from orchestrator.launchers.base import Launcher
 from orchestrator.launchers.request import Shipping
 from orchestrator.logs import LogLine, read_logs
-from orchestrator.runs import RunStatus
-from workers.errors import InputError
+from orchestrator.observer import Observer, is_on_a_cluster
+from orchestrator.runs import DEFAULT_STORAGE, RunStatus, next_command
+from orchestrator.units import show_duration
+from workers.errors import ClusterError, InputError, WaitTimeoutError
 from workers.run_folder import RunFolder, StopRequest
 from workers.storage import Storage
 
 if TYPE_CHECKING:
     from orchestrator.cluster.connection import Connection
+    from orchestrator.launchers.ray_jobs import RayJobsLauncher
 
-DEFAULT_STORAGE = "./runs"
 _POLL_S = 0.5
 
 
@@ -75,59 +77,91 @@ class Client:
 
     def status(self, name: str) -> RunStatus:
         """The state as the run's record and, where it can be reached, its cluster tell it."""
-        run = self.get_run(name)
-        status = runs.read_status(run)
-        if status.is_terminal or not status.address:
-            return status
-        launcher = self.launcher(status.address)
-        return status if launcher.is_alive(run) else died(run, launcher, status)
+        return self.observe(name).status()
+
+    def observe(self, name: str) -> Observer:
+        """For looking at one run again and again."""
+        return Observer(self.get_run(name), self.launcher)
 
     def wait(self, name: str, timeout_s: float | None = None) -> RunStatus:
-        """The status when the run has ended. Raises TimeoutError."""
+        """The status when the run has ended. Raises WaitTimeoutError."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        run = self.get_run(name)
-        while not (status := self.status(run.run_id)).is_terminal:
+        observer = self.observe(name)
+        while not (status := observer.status()).is_terminal:
             if end is not None and time.monotonic() > end:
-                raise TimeoutError(f"{run.run_id} is still {status.state} after {timeout_s:g} s")
+                raise WaitTimeoutError(
+                    f"{status.run_id} is still {status.state} after "
+                    f"{show_duration(timeout_s or 0.0)}; the wait ended, the job goes on",
+                    f"{next_command(observer.run, 'why')}, or wait again",
+                )
             time.sleep(_POLL_S)
         return status
 
     def logs(
-        self, name: str, keep: Callable[[LogLine], bool] = lambda _: True, follow: bool = False
+        self,
+        name: str,
+        keep: Callable[[LogLine], bool] = lambda _: True,
+        follow: bool = False,
+        tail: int | None = None,
     ) -> Iterator[LogLine]:
-        """Lines of the driver and all workers, oldest first; with `follow` until the run ends."""
-        run = self.get_run(name)
-        seen: dict[str, int] = {}
-        while True:
-            ended = not follow or self.status(run.run_id).is_terminal
-            yield from filter(keep, read_logs(run, seen))
-            if ended:
-                return
-            time.sleep(_POLL_S)
+        """Lines of the driver and all workers, oldest first; with `follow` until the run ends.
 
-    def stop(self, name: str, force: bool = False) -> None:
+        `tail`: of those that are there already only the last so many.
+        """
+        observer = self.observe(name)
+        seen: dict[str, int] = {}
+        lines = list(filter(keep, read_logs(observer.run, seen)))
+        yield from lines if tail is None else lines[max(0, len(lines) - tail) :]
+        ended = not follow
+        while not ended:
+            ended = observer.status().is_terminal
+            time.sleep(_POLL_S)  # the driver closes its log just after it wrote its outcome
+            yield from filter(keep, read_logs(observer.run, seen))
+
+    def stop(self, name: str, force: bool = False) -> RunStatus:
         """Asks a run to stop with a checkpoint; `force` ends it at once.
 
-        Raises InputError where it has ended already, or there is no cluster to force.
+        Returns the status then: STOPPED only where it was forced. Raises InputError where the run
+        has ended already, or there is no cluster to force.
         """
-        run = self.get_run(name)
-        status = self.status(name)
+        observer = self.observe(name)
+        run, status = observer.run, observer.status()
         if status.is_terminal:
             raise InputError(
                 f"{run.run_id} has ended already: {status.state}",
-                f"see rnnjob show {run.run_id}",
+                f"see {next_command(run, 'show')}",
             )
         run.ask_to_stop(StopRequest("rnnjob stop"))
-        if force:
-            if not status.address:
-                raise InputError(
-                    f"{run.run_id} runs in a process of {status.host}, pid {status.pid}, "
-                    "and not on a cluster",
-                    "it was asked to stop with a checkpoint; end the process there if it does not",
-                )
-            self.launcher(status.address).kill(run)
+        if not force:
+            return status
+        if not is_on_a_cluster(status):
+            raise InputError(
+                f"{run.run_id} runs in a process of {status.host}, pid {status.pid}, "
+                "and not on a cluster",
+                "it was asked to stop with a checkpoint; end the process there if it does not",
+            )
+        launcher = self.launcher(status.address)
+        launcher.kill(run)
+        return died(run, launcher, status)
 
-    def launcher(self, address: str | None, shipping: Shipping | None = None) -> Launcher:
+    def delete(self, name: str) -> None:
+        """Removes the folder of a run that has ended, and what its cluster remembers of it, where
+        that can be reached. Raises InputError where the run has not ended."""
+        observer = self.observe(name)
+        run, status = observer.run, observer.status()
+        if not status.is_terminal:
+            raise InputError(
+                f"{run.run_id} is {status.state}; only a run that has ended can be deleted",
+                f"{next_command(run, 'stop')}, then {next_command(run, 'wait')}",
+            )
+        if is_on_a_cluster(status):
+            with contextlib.suppress(ClusterError, InputError):
+                self.launcher(status.address).forget(run)
+        run.storage.delete()
+
+    def launcher(
+        self, address: str | None, shipping: Shipping | None = None
+    ) -> "RayJobsLauncher":
         """How the cluster at an address is spoken to. Raises InputError without one."""
         from orchestrator.launchers.ray_jobs import RayJobsLauncher
 
@@ -137,4 +171,4 @@ class Client:
         from orchestrator.cluster.connection import Connection, connection
 
         found = connection(address)
-        return Connection(found.address, {**found.headers, **self._headers})
+        return Connection(found.address, {**found.headers, **self._headers}, self._verify)

@@ -6,15 +6,20 @@ Reads the job from its run folder, has Ray Train train it, and writes the outcom
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
+import time
 
 from orchestrator.execution import execute
 from orchestrator.launchers.ray_here import PRIVATE_DIR
 from orchestrator.training import RayTrainer
 from workers import secrets
-from workers.run_folder import RunFolder
+from workers.run_folder import RunFolder, StopRequest
 from workers.run_log import logged
 
+_SIGTERM = StopRequest("terminated by SIGTERM")
+_PARENT_POLL_S = 1.0
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the end of training is seen as soon
@@ -35,9 +40,19 @@ def main(run_uri: str) -> int:
         os.environ.setdefault(name, value)
     private_dir = os.environ.get(PRIVATE_DIR)
     run = RunFolder.at(run_uri)
+    signal.signal(signal.SIGTERM, lambda *_: run.ask_to_stop(_SIGTERM))
+    if private_dir:
+        threading.Thread(target=_stop_with, args=(os.getppid(), run), daemon=True).start()
     # On this machine, who started the driver sends its output to the same file.
     with contextlib.nullcontext() if private_dir else logged(run, "driver"):
         return execute(run, RayTrainer(private_dir)).exit_code or 0
+
+
+def _stop_with(parent: int, run: RunFolder) -> None:
+    """A job on a Ray of its own ends, with a checkpoint, when who started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_POLL_S)
+    run.ask_to_stop(StopRequest("the process that started it is gone"))
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import runs
 from orchestrator.job_spec import JobSpec
+from orchestrator.outcome import write_outcome
 from orchestrator.plan import Plan, make_plan, read_spec
 from orchestrator.provenance import provenance
-from orchestrator.report.html import write_report
-from orchestrator.result import build_result
-from orchestrator.runs import RunStatus
+from orchestrator.runs import LOCAL, RunStatus
 from orchestrator.units import parse_duration, show_duration
 from workers.errors import JobError, JobStoppedError, StorageError
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
@@ -64,6 +63,7 @@ def execute(run: RunFolder, trainer: Trainer) -> RunStatus:
     try:
         status = replace(
             runs.read_status(run),
+            attempt=_attempts(run),
             state=runs.PENDING,
             reason="",
             cure="",
@@ -96,11 +96,12 @@ def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
         watch.limit_s = parse_duration(spec.limits.time) if spec.limits.time else None
         with trainer, watch:
             trainer.wait_for_room(run, spec, watch.say)
-            plan = make_plan(run, spec, trainer.settle_precision)
+            fewest = 1 if status.mode == LOCAL else spec.scaling.worker_range[0]
+            plan = make_plan(run, spec, fewest, trainer.settle_precision)
             run.write_json(run.PROVENANCE, provenance(plan.job, status.mode))
             result = trainer.train(plan)
         if result.stopped:
-            raise _stopped(run, plan, result.stopped, result.steps)
+            raise _stopped(run, result.stopped, result.steps)
     except JobError as error:
         stopped = isinstance(error, JobStoppedError)
         outcome = {
@@ -119,32 +120,22 @@ def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
             "cure": "see the log above, or run again with --verbose",
         }
     status = replace(watch.status, ended_at=time.time(), **outcome)
-    _write_outcome(run, plan, result, status, started)
-    return status
+    return write_outcome(run, plan.job if plan else None, result, status, started)
 
 
-def _stopped(run: RunFolder, plan: Plan, request: StopRequest, step: int) -> JobStoppedError:
-    return JobStoppedError(
-        request.reason,
-        f"go on from step {step}: rnnjob resume {run.run_id} --storage {plan.spec.storage}",
-        request.exit_code,
+def _attempts(run: RunFolder) -> int:
+    """How often the workers of a run have started so far."""
+    return max(
+        (r.get("attempt", 0) for r in run.read_metrics() if r.get("kind") == "start"), default=0
     )
 
 
-def _write_outcome(
-    run: RunFolder,
-    plan: Plan | None,
-    result: "TrainResult | None",
-    status: RunStatus,
-    started: float,
-) -> None:
-    """The status is written last: who sees a terminal state finds the result beside it."""
-    try:
-        content = build_result(run, plan.job if plan else None, result, status, started)
-        run.write_json(run.RESULT, content)
-        write_report(run, content)
-    finally:
-        runs.write_status(run, status)
+def _stopped(run: RunFolder, request: StopRequest, step: int) -> JobStoppedError:
+    return JobStoppedError(
+        request.reason,
+        f"go on from step {step}: {runs.next_command(run, 'resume')}",
+        request.exit_code,
+    )
 
 
 class _Watch:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from orchestrator import runs
-from orchestrator.launchers.base import Launcher
+from orchestrator.launchers.base import STOPPED_BY_OTHERS, Launcher
+from orchestrator.outcome import write_outcome
 from orchestrator.runs import RunStatus
 from workers.jsons import Json
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
@@ -85,17 +86,18 @@ def died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
     if status.has_outcome:
         return status
     why = launcher.why_it_ended(run)
-    return runs.write_status(
-        run,
-        replace(
-            status,
-            state=runs.FAILED,
-            exit_code=1,
-            ended_at=time.time(),
-            reason="the driver died without a word" + (f"; {why}" if why else ""),
-            cure=f"see rnnjob logs {run.run_id}, or go on: rnnjob resume {run.run_id}",
-        ),
+    on_purpose = why == STOPPED_BY_OTHERS
+    reason = "the driver died without a word" + (f"; {why}" if why else "")
+    request = run.stop_request()
+    ended = replace(
+        status,
+        state=runs.STOPPED if on_purpose else runs.FAILED,
+        exit_code=5 if on_purpose else 1,
+        ended_at=time.time(),
+        reason=f"{request.reason if request else why}: ended at once" if on_purpose else reason,
+        cure=f"see {runs.next_command(run, 'logs')}, or go on: {runs.next_command(run, 'resume')}",
     )
+    return write_outcome(run, None, None, ended, status.submitted_at or time.time())
 
 
 def _killed(run: RunFolder, launcher: Launcher, request: StopRequest) -> RunStatus:
@@ -104,14 +106,12 @@ def _killed(run: RunFolder, launcher: Launcher, request: StopRequest) -> RunStat
     status = runs.read_status(run)
     if status.has_outcome:
         return status  # it ended by itself in the meantime
-    return runs.write_status(
-        run,
-        replace(
-            status,
-            state=runs.STOPPED,
-            exit_code=request.exit_code,
-            reason=f"{request.reason}, twice: ended at once",
-            cure=f"go on from its last checkpoint: rnnjob resume {run.run_id}",
-            ended_at=time.time(),
-        ),
+    stopped = replace(
+        status,
+        state=runs.STOPPED,
+        exit_code=request.exit_code,
+        reason=f"{request.reason}, twice: ended at once",
+        cure=f"go on from its last checkpoint: {runs.next_command(run, 'resume')}",
+        ended_at=time.time(),
     )
+    return write_outcome(run, None, None, stopped, status.submitted_at or time.time())

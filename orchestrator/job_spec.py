@@ -23,7 +23,6 @@ from workers.config import (
     Config,
     LogConfig,
     ModelConfig,
-    NonNegative,
     NonNegativeInt,
     PositiveInt,
     TrainingConfig,
@@ -92,7 +91,8 @@ class ScalingConfig(Config):
     """Training processes: a number, or MIN:MAX for a job that may grow and shrink."""
     cpus_per_worker: PositiveInt | Literal["auto"] = "auto"
     """Shards that a worker computes at once. `auto`: 1, or with --local all CPUs of the process."""
-    gpus_per_worker: NonNegative = 0.0
+    gpus_per_worker: Annotated[int, Field(ge=0, le=1, strict=True)] = 0
+    """0 or 1: a worker uses one GPU, and workers that shared one could not exchange gradients."""
 
     @property
     def worker_range(self) -> tuple[int, int]:

@@ -163,12 +163,6 @@ def _check(spec: JobSpec, run_id: str, target: Target) -> None:
             "have the cluster download the data set: --set dataset.data_dir=null, or mount a "
             "volume that holds it: --volume-claim NAME:PATH",
         )
-    gpus = spec.scaling.gpus_per_worker
-    if gpus != int(gpus):
-        raise InputError(
-            f"gpus_per_worker is {gpus:g}, and a pod has whole GPUs only",
-            f"take --gpus-per-worker {math.ceil(gpus)}",
-        )
     if target.queue is not None and not _LABEL.fullmatch(target.queue):
         raise InputError(
             f"--queue '{target.queue}' cannot be the name of a queue",
@@ -244,7 +238,7 @@ def _deadline(spec: JobSpec) -> Manifest:
 def _cluster(spec: JobSpec, target: Target) -> Manifest:
     scaling = spec.scaling
     low, high = scaling.worker_range
-    gpus = int(scaling.gpus_per_worker)
+    gpus = scaling.gpus_per_worker
     cpus = 1 if scaling.cpus_per_worker == "auto" else scaling.cpus_per_worker
     kind = "gpu" if gpus else "cpu"
     image = target.image or f"rayproject/ray:{target.ray_version}-{_IMAGE_PYTHON}-{kind}"

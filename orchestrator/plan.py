@@ -27,10 +27,13 @@ def read_spec(run: RunFolder) -> JobSpec:
     return load_spec(run.storage.read(run.JOB).decode(), run.storage.where(run.JOB))
 
 
-def make_plan(run: RunFolder, spec: JobSpec, settle_precision: Callable[[bool], str]) -> Plan:
+def make_plan(
+    run: RunFolder, spec: JobSpec, num_workers: int, settle_precision: Callable[[bool], str]
+) -> Plan:
     """Opens the data, and settles what the spec leaves open; job.yaml then has it, too.
 
     Args:
+        num_workers: the fewest that there will be.
         settle_precision: tells the best precision where the workers will run, given whether they
             have GPUs.
 
@@ -40,7 +43,7 @@ def make_plan(run: RunFolder, spec: JobSpec, settle_precision: Callable[[bool], 
         settled = settle_precision(spec.scaling.gpus_per_worker > 0)
         spec = spec.with_values({"training.precision": settled})
         run.storage.write(run.JOB, spec.to_yaml().encode())
-    data = prepare_for(spec)
+    data = prepare_for(spec, num_workers)
     job = TrainJob(
         run_id=run.run_id,
         run_uri=run.storage.uri,
@@ -58,8 +61,11 @@ def make_plan(run: RunFolder, spec: JobSpec, settle_precision: Callable[[bool], 
     return Plan(spec, job, data)
 
 
-def prepare_for(spec: JobSpec) -> PreparedData:
-    """The data set of a spec, cut into shards. Raises DataError or InputError."""
+def prepare_for(spec: JobSpec, num_workers: int) -> PreparedData:
+    """The data set of a spec, cut into shards, which that many workers share.
+
+    Raises DataError or InputError.
+    """
     dataset = spec.dataset
     if dataset.prepared:
         where = Storage(dataset.prepared)
@@ -73,7 +79,7 @@ def prepare_for(spec: JobSpec) -> PreparedData:
             dataset.standardize,
             dataset.test_head_rows,
         )
-    data.check_budget(spec.scaling.worker_range[0], parse_bytes(dataset.memory_budget))
+    data.check_budget(num_workers, parse_bytes(dataset.memory_budget))
     return data
 
 

@@ -21,7 +21,7 @@ def provenance(job: TrainJob, mode: str) -> dict[str, Any]:
         "run_id": job.run_id,
         "rnnjob": orchestrator.__version__,
         "source": _git(Path(orchestrator.__file__).parent),
-        "working_dir": _git(Path.cwd()),
+        "working_dir": _git(Path(os.environ.get("RNNJOB_SUBMIT_DIR") or Path.cwd())),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),

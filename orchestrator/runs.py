@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import shlex
 import socket
 import time
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,9 @@ QUEUED, PENDING, RUNNING, RESTARTING = "QUEUED", "PENDING", "RUNNING", "RESTARTI
 SUCCEEDED, FAILED, STOPPED = "SUCCEEDED", "FAILED", "STOPPED"
 TERMINAL = frozenset({SUCCEEDED, FAILED, STOPPED})
 LAST = "@last"
+LOCAL = "local"
+"""The mode of a job in one process."""
+DEFAULT_STORAGE = "./runs"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -89,11 +93,24 @@ def create_run(
     try:
         run.storage.write(run.JOB, job_yaml.encode())
         status = RunStatus(run_id, QUEUED, mode, address=address, submitted_at=time.time())
+        if not address:
+            # Until the job has begun, it lives and dies with this process.
+            status = replace(status, **this_process())
         write_status(run, status)
     except BaseException:
         run.storage.delete()
         raise
     return run
+
+
+def next_command(run: RunFolder, verb: str, *more: str) -> str:
+    """A command about a run that works when it is pasted into a shell."""
+    words = ["rnnjob", verb, run.run_id, *more]
+    storage, _, options = run.storage.uri.partition("?")
+    parent = storage.rpartition("/")[0] + (f"?{options}" if options else "")
+    if parent != Storage(DEFAULT_STORAGE).uri:
+        words += ["--storage", parent]
+    return shlex.join(words)
 
 
 def write_status(run: RunFolder, status: RunStatus) -> RunStatus:

@@ -102,18 +102,19 @@ def check_again(run: RunFolder, mode: str, scaling: dict[str, Any]) -> Submissio
     if status.state == runs.SUCCEEDED:
         raise InputError(
             f"{run.run_id} has SUCCEEDED; there is nothing to resume",
-            f"see its result: rnnjob show {run.run_id}",
+            f"see its result: {runs.next_command(run, 'show')}",
         )
     if not status.is_terminal:
         raise InputError(
-            f"{run.run_id} is {status.state}", f"stop it first: rnnjob stop {run.run_id}"
+            f"{run.run_id} is {status.state}", f"stop it first: {runs.next_command(run, 'stop')}"
         )
     spec = load_spec(run.storage.read(run.JOB).decode(), run.storage.where(run.JOB))
     if scaling:
         spec = spec.with_values(scaling)
-    submission = Submission(spec, prepare_for(spec), run.run_id, mode)
+    data = prepare_for(spec, _fewest(spec, mode))
+    submission = Submission(spec, data, run.run_id, mode)
     run.storage.write(run.JOB, spec.to_yaml().encode())
-    run.clear_stop()
+    run.forget_outcome()
     runs.write_status(
         run,
         replace(
@@ -146,9 +147,13 @@ def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:
         spec = spec.with_values({"storage": Storage(spec.storage).uri})
     except StorageError as error:
         raise InputError(error.cause, error.cure) from error
-    data = prepare_for(spec)
+    data = prepare_for(spec, _fewest(spec, mode))
     data.verify()
     return Submission(spec, data, run_id, mode)
+
+
+def _fewest(spec: JobSpec, mode: str) -> int:
+    return 1 if mode == runs.LOCAL else spec.scaling.worker_range[0]
 
 
 def check_for_cluster(

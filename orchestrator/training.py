@@ -1,5 +1,6 @@
 """A planned job through Ray Train: TorchTrainer over one Ray Data dataset per shard."""
 
+import shutil
 import tempfile
 import threading
 import time
@@ -39,6 +40,9 @@ class RayTrainer:
         import ray
 
         ray.shutdown()
+        if self._private_dir:
+            # Who started the driver does it too, but may be gone.
+            shutil.rmtree(self._private_dir, ignore_errors=True)
 
     def wait_for_room(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
         """Has Ray itself queue for the workers' resources, before anything heavy is loaded."""
@@ -65,7 +69,7 @@ class RayTrainer:
         if self._private_dir is None:
             ray.init(address="auto", **quiet)
             return
-        bundle, most = _bundle(spec), spec.scaling.worker_range[1]
+        bundle, (fewest, most) = _bundle(spec), spec.scaling.worker_range
         ray.init(
             address="local",
             num_cpus=int(most * bundle["CPU"]) + _DATA_CPUS,
@@ -73,11 +77,10 @@ class RayTrainer:
             _temp_dir=self._private_dir,
             **quiet,
         )
-        found, wanted = ray.cluster_resources().get("GPU", 0.0), most * bundle.get("GPU", 0.0)
+        found, wanted = ray.cluster_resources().get("GPU", 0.0), fewest * bundle.get("GPU", 0.0)
         if wanted > found:
             raise ResourcesError(
-                f"{most} worker(s) with {bundle['GPU']:g} GPU(s) each need {wanted:g}, "
-                f"this machine has {found:g}",
+                f"{fewest} worker(s) with a GPU each need {wanted:g}, this machine has {found:g}",
                 "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
             )
 
@@ -169,7 +172,7 @@ def _bundle(spec: JobSpec) -> dict[str, float]:
     cpus = spec.scaling.cpus_per_worker
     gpus = spec.scaling.gpus_per_worker
     bundle = {"CPU": 1.0 if cpus == "auto" else float(cpus)}
-    return bundle | ({"GPU": gpus} if gpus else {})
+    return bundle | ({"GPU": float(gpus)} if gpus else {})
 
 
 def _return_value(trainer: Any, plan: Plan) -> dict[str, Any]:

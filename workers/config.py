@@ -3,18 +3,29 @@
 Keys and defaults are a contract: `job.yaml` files and scripts hold on to them.
 """
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
 SPLITS = ("train", "validation", "test")
 
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a valid number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("Input should be a finite number")
+    return value
+
+
+_Number = BeforeValidator(_number)
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Fraction = Annotated[float, _Number, Field(ge=0.0, lt=1.0)]
+NonNegative = Annotated[float, _Number, Field(ge=0.0)]
+Positive = Annotated[float, _Number, Field(gt=0.0)]
 
 
 class Config(BaseModel):
@@ -68,7 +79,7 @@ class AugmentConfig(Config):
 
 class OptimizerConfig(Config):
     name: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: Annotated[float, Field(gt=0.0, le=3e37, allow_inf_nan=False)] = 0.016
+    lr: Annotated[float, _Number, Field(gt=0.0, le=3e37)] = 0.016
     """Peak learning rate, within float32."""
     weight_decay: NonNegative = 0.1
     momentum: Fraction = 0.0

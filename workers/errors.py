@@ -18,7 +18,8 @@
     │   └── NoSuchClusterError  exit 4
     ├── NoSuchRunError          exit 4
     ├── JobStoppedError         exit 5   (124 at its time limit, 130 by Ctrl-C)
-    └── ResourcesError          exit 6   the resources asked for are not there
+    ├── ResourcesError          exit 6   the resources asked for are not there
+    └── WaitTimeoutError        exit 124 who waited for a run gave up; the run goes on
 
 Every error carries one line of cause and one of cure. The CLI prints both and leaves with
 `exit_code`; nothing else in the code ends the process.
@@ -117,3 +118,9 @@ class ResourcesError(JobError):
     """The resources asked for are not there, or not in time."""
 
     exit_code = 6
+
+
+class WaitTimeoutError(JobError):
+    """The run has not ended in the time that someone would wait for it. It goes on."""
+
+    exit_code = 124

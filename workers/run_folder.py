@@ -87,10 +87,11 @@ class RunFolder:
         code = content.get("exit_code")
         return StopRequest(str(content.get("reason", "")), code if isinstance(code, int) else 5)
 
-    def clear_stop(self) -> None:
-        """Before a run is taken up again."""
-        if self.storage.exists(self.STOP):
-            self.storage.delete_file(self.STOP)
+    def forget_outcome(self) -> None:
+        """Before a run is taken up again: what it came to, and what ended it."""
+        for name in (self.STOP, self.RESULT, self.REPORT):
+            if self.storage.exists(name):
+                self.storage.delete_file(name)
 
 
 def _parsed(line: bytes) -> Json | None:

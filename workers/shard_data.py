@@ -39,7 +39,7 @@ def rows_from_table(table: pa.Table, data: DataShape) -> Rows:
     if image_type != pa.list_(pa.uint8(), pixels):
         raise DataError(
             f"column 'image' of {data.name} is {image_type}, not a list of {pixels} uint8",
-            "prepare the data set again: rnnjob data prepare --force",
+            "cut the data set again: rnnjob data prepare",
         )
     column = table.column("image").combine_chunks()
     if isinstance(column, pa.ChunkedArray):

@@ -85,6 +85,9 @@ def _be_deterministic(device: torch.device) -> None:
         # Needs CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment: see ray_worker.
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
+        # fp32 is to mean fp32: cuDNN's default is TF32.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 class _Loop:
@@ -105,7 +108,9 @@ class _Loop:
         self.names = list(trained)
         self.optimizer = build_optimizer(job.training.optimizer, trained.values())
         self.gradients = Gradients(self.model, job, worker, threads)
+        started = time.perf_counter()
         loaded = {shard: worker.load_shard(shard) for shard in worker.shards}
+        self.load_s = time.perf_counter() - started
         self._check_rows(loaded)
         self.data = {
             shard: {split: rows[split].to(worker.device) for split in SPLITS}
@@ -127,7 +132,7 @@ class _Loop:
                     raise DataError(
                         f"shard {shard} of {self.job.data.name} holds {len(of_split[split])} "
                         f"{split} rows, not {expected}",
-                        "cut the data set again: rnnjob data prepare --force",
+                        "cut the data set again: rnnjob data prepare",
                     )
 
     def restore(self) -> None:
@@ -252,9 +257,7 @@ class _Loop:
             "train_loss": sums.loss_sum / sums.num_rows,
             "train_accuracy": sums.num_correct / sums.num_rows,
             "samples_per_s": sums.num_rows / sums.wall_s,
-            "data_s": sums.data_s,
-            "compute_s": sums.compute_s,
-            "exchange_s": sums.exchange_s,
+            **self._mean_seconds(),
             "train_s": sums.wall_s,
             "workers": self.worker.world_size,
             **self.account,
@@ -270,6 +273,16 @@ class _Loop:
         self._record("epoch", **record)
         log.info("epoch %d: loss %.4f", record["epoch"], record["train_loss"])
         self._save()
+
+    def _mean_seconds(self) -> dict[str, float]:
+        """Waiting for data, computing, exchanging gradients: mean over the workers. Loading the
+        shards counts as waiting, in the epoch that came after it."""
+        sums = self.progress.sums
+        seconds = [sums.data_s + self.load_s, sums.compute_s, sums.exchange_s]
+        self.load_s = 0.0
+        mine = torch.tensor(seconds, dtype=torch.float64, device=self.worker.device)
+        mean = (self.worker.all_reduce(mine) / self.worker.world_size).tolist()
+        return dict(zip(("data_s", "compute_s", "exchange_s"), mean, strict=True))
 
     def _validate(self, weights: Weights) -> dict[str, float]:
         started = time.perf_counter()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.common import explained, json_option, print_json, sigterm_as
+from orchestrator.cli.common import explained, json_option, print_json, terminated_as
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def up_command(
         raise InputError(f"--local takes no file: {file}", "leave one of the two out")
     from orchestrator.cluster import local as local_cluster
 
-    with sigterm_as(KeyboardInterrupt):
+    with terminated_as(KeyboardInterrupt):
         cluster = local_cluster.up(
             name or _LOCAL, nodes or 1, cpus_per_node or 1, _narrate, verbose=verbose
         )

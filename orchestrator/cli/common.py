@@ -3,18 +3,20 @@
 import functools
 import json
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from orchestrator.runs import DEFAULT_STORAGE
 from workers.errors import JobError
 from workers.storage import Storage
 
 P = ParamSpec("P")
 R = TypeVar("R")
-DEFAULT_STORAGE = "./runs"
+_TERMINATING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Failure(click.ClickException):
@@ -44,7 +46,7 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except JobError as error:
             if kwargs.get("verbose"):
-                raise
+                traceback.print_exc()
             raise Failure(error) from error
 
     return wrapper
@@ -75,14 +77,15 @@ def print_json(content: Any) -> None:
 
 
 @contextmanager
-def sigterm_as(error: type[BaseException]) -> Iterator[None]:
-    """Within it, SIGTERM raises like Ctrl-C does."""
+def terminated_as(error: type[BaseException]) -> Iterator[None]:
+    """Within it, SIGTERM and a closed terminal (SIGHUP) raise like Ctrl-C does."""
 
     def handler(*_: Any) -> None:
         raise error
 
-    before = signal.signal(signal.SIGTERM, handler)
+    before = {number: signal.signal(number, handler) for number in _TERMINATING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)

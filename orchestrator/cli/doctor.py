@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.common import (
-    DEFAULT_STORAGE,
     explained,
     json_option,
     print_json,
     storage_option,
 )
+from orchestrator.runs import DEFAULT_STORAGE
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 

@@ -44,4 +44,4 @@ def resume_command(
         run, "local" if local else "ray", {k: v for k, v in scaling.items() if v is not None}
     )
     launcher = launcher_here(again.mode, verbose)
-    run_to_end(run, again, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
+    run_to_end(run, again, launcher, as_json=as_json, quiet=quiet, verbose=verbose, is_new=False)

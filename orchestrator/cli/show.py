@@ -74,22 +74,30 @@ def _print_rows(rows: list[dict[str, Any]], where: str) -> None:
     if not rows:
         click.echo(f"no runs in {where}", err=True)
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("RUN", "STATE", "MODE", "WORKERS", "EPOCHS", "TEST ACC.", "WEIGHTS", "AGE"):
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        accuracy = row["test_accuracy"]
-        table.add_row(
-            row["run_id"],
-            row["state"],
-            row["mode"],
-            str(row["workers"] or "-"),
-            str(row["epochs"] or "-"),
-            f"{accuracy:.2%}" if accuracy is not None else "-",
-            (row["weights_sha256"] or "-")[:12],
-            age(row["submitted_at"]),
-        )
-    plain_console().print(table)
+    console = plain_console()
+    columns = {
+        "RUN": [row["run_id"] for row in rows],
+        "STATE": [row["state"] for row in rows],
+        "MODE": [row["mode"] for row in rows],
+        "WORKERS": [str(row["workers"] or "-") for row in rows],
+        "EPOCHS": [str(row["epochs"] or "-") for row in rows],
+        "TEST ACC.": [_percent(row["test_accuracy"]) for row in rows],
+        "WEIGHTS": [(row["weights_sha256"] or "-")[:12] for row in rows],
+        "AGE": [age(row["submitted_at"]) for row in rows],
+    }
+    widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
+    for name in ("MODE", "WORKERS", "WEIGHTS", "EPOCHS", "AGE"):
+        # An id that is cut off cannot be copied: rather a column less.
+        if sum(widths[shown] for shown in columns) > console.width:
+            del columns[name]
+    table = Table(*columns, box=None, pad_edge=False)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    console.print(table, soft_wrap=True)
+
+
+def _percent(value: float | None) -> str:
+    return f"{value:.2%}" if value is not None else "-"
 
 
 @click.command("show")

@@ -70,7 +70,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         help="Training processes: how fast, never what.",
     ),
     click.option("--cpus-per-worker", type=int, help="Shards that a worker computes at once."),
-    click.option("--gpus-per-worker", type=float, help="GPUs of each worker."),
+    click.option("--gpus-per-worker", type=int, help="0 or 1."),
     click.option("--checkpoint-every", type=int, metavar="STEPS", help="Beside each epoch's end."),
     storage_option,
     click.option("-n", "--name", help="First part of the run's id."),

@@ -120,7 +120,7 @@ def _to_cluster(
     from orchestrator.launchers.request import build_request
 
     found = connection(address)
-    reach = Connection(found.address, {**found.headers, **headers})
+    reach = Connection(found.address, {**found.headers, **headers}, verify)
     checked = submission.check_for_cluster(spec, reach, run_id)
     folder = checked.storage.child(checked.run_id)
     request = build_request(checked.run_id, folder.uri, checked.storage.uri, shipping)
@@ -131,7 +131,11 @@ def _to_cluster(
     run = checked.create_run()
     if not no_wait:
         run_to_end(run, checked, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
-    launcher.submit(run)
+    try:
+        launcher.submit(run)
+    except BaseException:
+        run.storage.delete()
+        raise
     if as_json:
         print_json({"schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where()})
     else:

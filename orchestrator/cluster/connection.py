@@ -23,6 +23,8 @@ class Connection:
 
     address: str
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    verify: bool = True
+    """Whether a certificate that cannot be checked is an error."""
 
 
 def given_address(address: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Node:
     message: str
     cpus_total: float
     cpus_free: float | None
+    gpus_total: float = 0.0
 
 
 def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -> Json:
@@ -39,7 +41,7 @@ def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -
     for name, value in connection.headers.items():
         request.add_unredirected_header(name, value)  # the token is for this host alone
     try:
-        with _opener(url).open(request, timeout=timeout_s) as reply:
+        with _opener(url, connection.verify).open(request, timeout=timeout_s) as reply:
             return parse_object(reply.read())
     except urllib.error.HTTPError as error:
         raise _refusal(connection, error.code) from error
@@ -56,11 +58,17 @@ def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -
         ) from error
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+def _opener(url: str, verify: bool) -> urllib.request.OpenerDirector:
     """A proxy cannot reach this machine's loopback."""
-    if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
-        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return urllib.request.build_opener()
+    parts = urlsplit(url)
+    handlers: list[urllib.request.BaseHandler] = []
+    if parts.hostname in ("127.0.0.1", "localhost", "::1"):
+        handlers.append(urllib.request.ProxyHandler({}))
+    if parts.scheme == "https" and not verify:
+        handlers.append(
+            urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
+        )
+    return urllib.request.build_opener(*handlers)
 
 
 def _refusal(connection: Connection, code: int) -> ClusterError:
@@ -92,7 +100,7 @@ def list_nodes(connection: Connection) -> list[Node]:
 
 def _node(row: Json, free: dict[str, float]) -> Node:
     is_alive = row["state"] == "ALIVE"
-    total = float((row["resources_total"] or {}).get("CPU", 0.0))
+    total = row["resources_total"] or {}
     return Node(
         node_id=row["node_id"],
         name=row["node_name"],
@@ -100,8 +108,9 @@ def _node(row: Json, free: dict[str, float]) -> Node:
         is_alive=is_alive,
         is_head=bool(row["is_head_node"]),
         message=row.get("state_message") or "",
-        cpus_total=total,
+        cpus_total=float(total.get("CPU", 0.0)),
         cpus_free=free.get(row["node_id"]) if is_alive else 0.0,
+        gpus_total=float(total.get("GPU", 0.0)),
     )
 
 

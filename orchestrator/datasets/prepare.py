@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -28,13 +29,15 @@ from numpy.typing import NDArray
 
 from orchestrator.datasets.idx import Split
 from orchestrator.datasets.prepared import MANIFEST, PreparedData, open_prepared
-from orchestrator.datasets.sources import NUM_CLASSES, Source, find_source
+from orchestrator.datasets.sources import NUM_CLASSES, SAMPLE, Source, find_source
 from workers.config import DataShape
 from workers.errors import DataError, InputError
 from workers.shards import shard_rows
 from workers.storage import Storage
 
 SCHEMA_VERSION = 1
+_MNIST_IMAGES_SHA256 = "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757"
+"""Of the pixels of MNIST's 60,000 training images."""
 _AUTO_VALIDATION = 12
 """`auto` holds out one row in so many: 5,000 of MNIST's 60,000."""
 
@@ -82,11 +85,16 @@ def prepare(
             f"cannot write the prepared data set below {cache}: {error.strerror or error}",
             "free some space there, or name another folder: RNNJOB_CACHE_DIR",
         ) from error
-    return open_prepared(Storage(str(folder)), standardize, test_head_rows)
+    words = ["--dataset", name, "--num-shards", str(num_shards)]
+    words += ["--validation-rows", str(validation_rows)]
+    words += ["--data-dir", str(data_dir)] if data_dir and name != SAMPLE else []
+    recut = shlex.join(["rnnjob", "data", "prepare", *words, "--force"])
+    return open_prepared(Storage(str(folder)), standardize, test_head_rows, recut)
 
 
 def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Path) -> None:
     train, test = source.read()
+    _check_is_not_mnist(source.name, train)
     held = (
         len(train.labels) // _AUTO_VALIDATION if validation_rows == "auto" else int(validation_rows)
     )
@@ -130,6 +138,18 @@ def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Pa
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_is_not_mnist(name: str, train: Split) -> None:
+    """The families share their file names: a folder of MNIST is easily taken for another's."""
+    if name in ("mnist", SAMPLE):
+        return
+    if hashlib.sha256(train.images.tobytes()).hexdigest() == _MNIST_IMAGES_SHA256:
+        raise DataError(
+            f"the files given for {name} are those of mnist",
+            f"name the folder of {name}: --data-dir (or RNNJOB_DATA_DIR), or one above it "
+            f"that has them in {name}/",
+        )
 
 
 def _write(name: str, splits: dict[str, Split], num_shards: int, folder: Path) -> None:

@@ -27,6 +27,8 @@ class PreparedData:
     shape: DataShape
     shards: Mapping[str, list[dict[str, Any]]]
     """By split: file, rows and sha256 of each shard."""
+    recut: str
+    """The command that makes them anew."""
 
     def table(self, split: str, shard: int) -> pa.Table:
         """The rows of a shard. Raises DataError where the file is not what was cut."""
@@ -36,7 +38,7 @@ class PreparedData:
         entry = self.shards[split][shard]
         file = str(entry["file"])
         where = self.folder.where(file)
-        cure = f"cut the data set again: rnnjob data prepare --dataset {self.shape.name} --force"
+        cure = f"cut the data set again: {self.recut}"
         try:
             data = self.folder.read(file)
         except FileNotFoundError as error:
@@ -86,7 +88,7 @@ class PreparedData:
 
 
 def open_prepared(
-    folder: Storage, standardize: bool = True, test_head_rows: int = 0
+    folder: Storage, standardize: bool = True, test_head_rows: int = 0, recut: str = ""
 ) -> PreparedData:
     """Opens a folder of shards.
 
@@ -114,4 +116,4 @@ def open_prepared(
             f"test_head_rows is {test_head_rows}, the test split has {shape.test_rows} rows",
             "take fewer: --set dataset.test_head_rows=0",
         )
-    return PreparedData(folder, shape, shards)
+    return PreparedData(folder, shape, shards, recut or f"delete {folder.where()}, submit again")

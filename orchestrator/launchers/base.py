@@ -4,6 +4,9 @@ from typing import Protocol
 
 from workers.run_folder import RunFolder
 
+STOPPED_BY_OTHERS = "stopped through Ray Jobs"
+"""`why_it_ended` of a job that was ended on purpose, by `ray job stop` or `rnnjob stop --force`."""
+
 
 class Launcher(Protocol):
     """Starts a job whose run folder is written, and knows whether it still runs.

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.execution import execute
 from orchestrator.plan import Plan, best_precision
+from orchestrator.runs import LOCAL
 from workers.config import SPLITS
+from workers.errors import ResourcesError
 from workers.run_folder import RunFolder, StopWatch
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def num_usable_cpus() -> int:
 class LocalLauncher:
     """Trains beside the thread that follows, which stays free for Ctrl-C."""
 
-    mode = "local"
+    mode = LOCAL
     leaves_on_interrupt = False
 
     def __init__(self) -> None:
@@ -58,12 +60,21 @@ class LocalTrainer:
         pass
 
     def wait_for_room(self, run: RunFolder, spec: "JobSpec", say: Callable[[str], None]) -> None:
-        """There is always room for one process."""
+        """There is always room for one process; its GPU may be missing."""
+        import torch
+
+        if spec.scaling.gpus_per_worker and not torch.cuda.is_available():
+            raise ResourcesError(
+                "the job wants a GPU, torch finds none on this machine",
+                "leave it out: --gpus-per-worker 0",
+            )
 
     def settle_precision(self, gpu: bool) -> str:
-        return best_precision(False)
+        return best_precision(gpu)
 
     def train(self, plan: Plan) -> "TrainResult":
+        import torch
+
         from workers.shard_data import rows_from_table
         from workers.train import train
         from workers.worker import SingleProcessWorker
@@ -79,4 +90,5 @@ class LocalTrainer:
             }
 
         stop = StopWatch(RunFolder.at(job.run_uri))
-        return train(job, SingleProcessWorker(job.data.num_shards, load_shard, stop))
+        device = torch.device("cuda" if plan.spec.scaling.gpus_per_worker else "cpu")
+        return train(job, SingleProcessWorker(job.data.num_shards, load_shard, stop, device))

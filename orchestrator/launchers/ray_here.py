@@ -16,10 +16,13 @@ from pathlib import Path
 
 import psutil
 
+from workers.errors import StorageError
 from workers.run_folder import RunFolder
 
 PRIVATE_DIR = "RNNJOB_RAY_DIR"
 """Tells the driver where its own Ray keeps its files, and its processes from others."""
+SUBMIT_DIR = "RNNJOB_SUBMIT_DIR"
+"""Tells the driver where the job was submitted, for its provenance."""
 _GRACE_S = 5.0
 _NOTE_S = 1.0
 
@@ -39,6 +42,14 @@ class RayHereLauncher:
         self._noted = 0.0
 
     def submit(self, run: RunFolder) -> None:
+        try:
+            self._start(run)
+        except OSError as error:
+            raise StorageError(
+                f"cannot start the driver: {error}", "see that /tmp and the run folder are writable"
+            ) from error
+
+    def _start(self, run: RunFolder) -> None:
         # Short: Ray puts sockets below it, whose paths the kernel caps at 107 bytes.
         self._ray_dir = Path(tempfile.mkdtemp(prefix="rnnjob-", dir="/tmp"))
         self._log = self._log_path(run)
@@ -46,6 +57,9 @@ class RayHereLauncher:
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator.driver", run.storage.uri],
+                # Python and Ray look for modules in the working directory first; a user's folder
+                # may well have a `workers` of its own.
+                cwd=self._ray_dir,
                 env={**os.environ, **driver_environment(self._ray_dir)},
                 stdin=subprocess.DEVNULL,
                 stdout=None if self._verbose else log,
@@ -98,6 +112,7 @@ def driver_environment(ray_dir: Path) -> dict[str, str]:
     """What the driver needs to know before it imports Ray."""
     return {
         PRIVATE_DIR: str(ray_dir),
+        SUBMIT_DIR: str(Path.cwd()),
         # A token of this job's own: a private Ray must not touch ~/.ray, nor trust other users.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shlex
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def test_a_bad_number_of_workers_is_refused(
 
 
 def test_more_gpus_than_there_are_end_with_6(rnnjob: Cli, no_process_left: None) -> None:
-    done = rnnjob("submit", "--dataset", "mnist-sample", "--gpus-per-worker", "9", "--run-id", "g")
+    done = rnnjob("submit", "--dataset", "mnist-sample", "--gpus-per-worker", "1", "--run-id", "g")
     assert done.exit_code == 6
     assert "this machine has 0" in done.stderr
     assert rnnjob("show", "g", "--json").json["status"]["state"] == "FAILED"
@@ -159,6 +160,13 @@ def test_images_and_labels_of_different_length_are_told(rnnjob: Cli, idx_dir: Pa
     _refused(rnnjob, idx_dir, "holds 120 images, train-labels-idx1-ubyte.gz 119 labels", "same")
 
 
+def test_files_of_mnist_are_not_taken_for_another_data_set(rnnjob: Cli, mnist_dir: Path) -> None:
+    for name in ("fashion-mnist", "kmnist"):
+        done = rnnjob("data", "prepare", "--dataset", name, "--data-dir", str(mnist_dir))
+        assert done.exit_code == 2
+        assert f"the files given for {name} are those of mnist" in done.cause
+
+
 def test_a_download_without_network_names_the_ways_out(rnnjob: Cli) -> None:
     # A proxy that nobody listens at: no network, wherever the test runs.
     proxy = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
@@ -171,19 +179,21 @@ def test_a_download_without_network_names_the_ways_out(rnnjob: Cli) -> None:
 
 def test_a_shard_that_changed_is_found_and_cut_again_on_demand(rnnjob: Cli, tmp_path: Path) -> None:
     cache = {"RNNJOB_CACHE_DIR": str(tmp_path / "cache")}
-    prepared = rnnjob("data", "prepare", "--dataset", "mnist-sample", "--json", **cache)
+    shards = ("--num-shards", "4")
+    prepared = rnnjob("data", "prepare", "--dataset", "mnist-sample", *shards, "--json", **cache)
     shard = Path(prepared.json["folder"]) / prepared.json["shards"]["train"][3]["file"]
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    done = rnnjob(*SAMPLE, **cache)
+    done = rnnjob(*SAMPLE, "--set", "dataset.num_shards=4", **cache)
     assert done.exit_code == 2
     assert f"the shard {shard} does not match its manifest" in done.cause
-    assert "rnnjob data prepare --dataset mnist-sample --force" in done.cure
     assert nothing_written(rnnjob)
-    again = rnnjob("data", "prepare", "--dataset", "mnist-sample", "--force", **cache)
+    command = shlex.split(done.cure.removeprefix("cut the data set again: "))
+    assert command[:3] == ["rnnjob", "data", "prepare"]
+    assert rnnjob(*command[1:], **cache).exit_code == 0
+    again = rnnjob(*SAMPLE, "--set", "dataset.num_shards=4", **cache)
     assert again.exit_code == 0
-    assert rnnjob(*SAMPLE, **cache).exit_code == 0
 
 
 @pytest.fixture

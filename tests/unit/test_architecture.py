@@ -82,8 +82,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_the_submitting_side_imports_neither_torch_nor_ray() -> None:
-    # The launcher for clusters is imported only when chosen.
-    chosen = "orchestrator.launchers.ray_jobs"
+    # Ray's client is imported only when it is to change something.
+    chosen = "orchestrator.launchers.ray_client"
     names = [m for m in modules() if m.startswith("orchestrator") and m != chosen]
     assert "orchestrator.submission" in names
     loaded = loaded_by("\n".join(f"import {name}" for name in names))

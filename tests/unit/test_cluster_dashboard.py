@@ -60,6 +60,7 @@ def a_node(node_id: str, name: str, state: str = "ALIVE", is_head: bool = False)
     return {
         "node_id": node_id,
         "node_name": name,
+        "node_ip": "10.0.0.1",
         "state": state,
         "is_head_node": is_head,
         "resources_total": cpus,

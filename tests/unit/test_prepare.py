@@ -131,7 +131,8 @@ def test_a_damaged_shard_is_named_with_the_command_that_mends_it(
         with pytest.raises(DataError) as caught:
             check()
         assert str(path) in caught.value.cause
-        assert "rnnjob data prepare --dataset mnist --force" in caught.value.cure
+        words = f"--dataset mnist --num-shards 4 --validation-rows auto --data-dir {data_dir}"
+        assert f"rnnjob data prepare {words} --force" in caught.value.cure
     prepare("mnist", data_dir, num_shards=4, force=True).verify()
 
 

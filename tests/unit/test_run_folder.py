@@ -57,8 +57,8 @@ def test_a_stop_request_comes_back_and_can_be_cleared(run: RunFolder) -> None:
     run.ask_to_stop(StopRequest("time limit", 124))
     assert run.stop_request() == StopRequest("time limit", 124)
     assert StopWatch(run)() == StopRequest("time limit", 124)
-    run.clear_stop()
-    run.clear_stop()
+    run.forget_outcome()
+    run.forget_outcome()
     assert run.stop_request() is None
 
 
