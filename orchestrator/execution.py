@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from workers.train import TrainResult
 
 log = logging.getLogger(__name__)
-_WATCH_S = 0.25
 
 
 class Trainer(Protocol):
@@ -67,6 +66,7 @@ def execute(run: RunFolder, trainer: Trainer) -> RunStatus:
             state=runs.PENDING,
             reason="",
             cure="",
+            error="",
             exit_code=None,
             ended_at=None,
             **runs.this_process(),
@@ -109,6 +109,7 @@ def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
             "exit_code": error.exit_code,
             "reason": error.cause,
             "cure": error.cure,
+            "error": type(error).__name__,
         }
     except Exception as error:  # noqa: BLE001
         # The last resort: whatever it was, the run must not stay RUNNING for ever.
@@ -118,8 +119,10 @@ def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
             "exit_code": 1,
             "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
             "cure": "see the log above, or run again with --verbose",
+            "error": type(error).__name__,
         }
     status = replace(watch.status, ended_at=time.time(), **outcome)
+    log.info("%s", f"{status.state}: {status.reason}" if status.reason else status.state)
     return write_outcome(run, plan.job if plan else None, result, status, started)
 
 
@@ -146,6 +149,7 @@ class _Watch:
         self.limit_s: float | None = None
         self._run = run
         self._tail = MetricsTail(run)
+        self._num_failures = len(run.failures())
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
@@ -161,14 +165,16 @@ class _Watch:
     def say(self, reason: str) -> None:
         """Why the job does not run yet; shown with its state."""
         if reason != self.status.reason:
+            log.info("waiting: %s", reason)
             self.status = replace(self.status, reason=reason)
             runs.write_status(self._run, self.status)
 
     def _watch(self) -> None:
         asked = False
-        while not self._done.wait(_WATCH_S):
+        while not self._done.wait(self._run.poll_s):
             # A storage that fails ends the training, which says why.
             with contextlib.suppress(StorageError):
+                self._see_failures()
                 self._see_starts()
                 asked = asked or self._stop_if_late()
 
@@ -180,6 +186,15 @@ class _Watch:
         self._run.ask_to_stop(StopRequest(reason, 124))
         return True
 
+    def _see_failures(self) -> None:
+        """RESTARTING from a failure of the workers until they start again, or the job ends."""
+        failures = self._run.failures()
+        if len(failures) > self._num_failures:
+            self._num_failures = len(failures)
+            reason = str(failures[-1].get("reason", ""))
+            self.status = replace(self.status, state=runs.RESTARTING, reason=reason)
+            runs.write_status(self._run, self.status)
+
     def _see_starts(self) -> None:
         """RUNNING from the first start of the workers on; a later one is another attempt."""
         before = self.status
@@ -188,7 +203,7 @@ class _Watch:
                 self.status = replace(
                     self.status,
                     state=runs.RUNNING,
-                    reason="",
+                    reason=f"restarted: {self.status.reason}" if self._num_failures else "",
                     attempt=record["attempt"],
                     workers=record["workers"],
                     started_at=self.status.started_at or record["time"],

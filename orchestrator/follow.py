@@ -13,7 +13,6 @@ from orchestrator.runs import RunStatus
 from workers.jsons import Json
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
 
-_POLL_S = 0.1
 _SECOND_PRESS_S = 3.0
 
 
@@ -52,7 +51,7 @@ def follow(run: RunFolder, launcher: Launcher, view: View) -> RunStatus:
                 return status
             if not alive:
                 return died(run, launcher, status)
-            time.sleep(_POLL_S)
+            time.sleep(run.poll_s)
         except (KeyboardInterrupt, Terminated) as interrupt:
             num_interrupts += 1
             request = _request_for(interrupt)

@@ -1,5 +1,6 @@
 """A planned job through Ray Train: TorchTrainer over one Ray Data dataset per shard."""
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -13,14 +14,15 @@ from orchestrator.plan import Plan, best_precision
 from orchestrator.units import parse_duration, show_duration
 from workers.config import SPLITS
 from workers.errors import JobError, JobStoppedError, ResourcesError, WorkerFailedError
-from workers.run_folder import RunFolder
+from workers.run_folder import RunFolder, StopRequest
 
 if TYPE_CHECKING:
     from workers.train import TrainResult
 
 T = TypeVar("T")
-_POLL_S = 0.2
 _ROOM_POLL_S = 1.0
+_STOP_GRACE_S = 120.0
+"""A step, an evaluation and a checkpoint should fit; workers that hang do not end by themselves."""
 _DATA_CPUS = 2
 """Logical CPUs beside the workers' on a Ray of its own, so that Ray Data is never starved."""
 
@@ -115,21 +117,39 @@ class RayTrainer:
         thread = threading.Thread(target=target, name="fit", daemon=True)
         thread.start()
         run = RunFolder.at(plan.job.run_uri)
+        stop_seen: float | None = None
         while thread.is_alive():
-            thread.join(_POLL_S)
-            if runs.read_status(run).state != runs.PENDING:
-                thread.join()
-            else:
+            thread.join(run.poll_s)
+            state = runs.read_status(run).state
+            if state in (runs.PENDING, runs.RESTARTING):
                 self._give_up_if_due(run, plan.spec)
+                continue
+            self._begun = time.monotonic()  # should the workers be lost, they have as long again
+            if stop_seen is None:
+                stop_seen = time.monotonic() if run.stop_request() else None
+            elif time.monotonic() - stop_seen > _STOP_GRACE_S:
+                raise self._unheeded(run)
         if errors:
             raise errors[0]
         return answers[0]
+
+    def _unheeded(self, run: RunFolder) -> JobStoppedError:
+        request = run.stop_request() or StopRequest("a stop was asked for")
+        return JobStoppedError(
+            f"{request.reason}; the workers did not end within {show_duration(_STOP_GRACE_S)}",
+            f"go on from the last checkpoint: {runs.next_command(run, 'resume')}",
+            request.exit_code,
+        )
 
     def _give_up_if_due(self, run: RunFolder, spec: JobSpec) -> None:
         import ray
 
         if request := run.stop_request():
-            raise JobStoppedError(f"{request.reason}, before it started", "", request.exit_code)
+            raise JobStoppedError(
+                f"{request.reason}, while no worker ran",
+                f"go on: {runs.next_command(run, 'resume')}",
+                request.exit_code,
+            )
         limit_s = parse_duration(spec.limits.pending_timeout)
         if time.monotonic() - self._begun > limit_s:
             missing = what_is_missing(spec, ray.nodes(), ray.available_resources())
@@ -211,11 +231,33 @@ def _trainer(plan: Plan, scratch: str) -> Any:
             worker_runtime_env={
                 "env_vars": {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
             },
+            callbacks=[_failure_log(job.run_uri)],
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
         datasets=_datasets(plan),
         dataset_config=DataConfig(datasets_to_split=[]),
     )
+
+
+def _failure_log(run_uri: str) -> Any:
+    """Notes each failure of the workers in the run folder; called in Ray Train's controller."""
+    from ray.train import UserCallback
+
+    class FailureLog(UserCallback):  # type: ignore[misc]  # Ray is not typed
+        def after_exception(
+            self, run_context: Any, worker_exceptions: dict[int, Exception]
+        ) -> None:
+            # An error raised here would end the job.
+            with contextlib.suppress(Exception):
+                rank, error = next(iter(worker_exceptions.items()))
+                RunFolder.at(run_uri).note_failure(f"worker {rank} failed: {_last_line(error)}")
+
+    return FailureLog()
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else repr(error)
 
 
 def _datasets(plan: Plan) -> dict[str, Any]:
@@ -254,11 +296,8 @@ def _explained(error: Exception, max_failures: int) -> JobError:
             if isinstance(seen, JobError):
                 return seen
             seen = seen.__cause__ or getattr(seen, "cause", None)
-    lines = [
-        line for line in str(causes[0] if causes else error).strip().splitlines() if line.strip()
-    ]
-    last = lines[-1] if lines else repr(error)
     return WorkerFailedError(
-        f"a worker failed, and again after {max_failures} restarts: {last}",
-        "see logs/driver.log in the run folder, or run again with --verbose",
+        f"a worker failed, and again after {max_failures} restarts: "
+        f"{_last_line(causes[0] if causes else error)}",
+        "see the workers' logs in the run folder",
     )

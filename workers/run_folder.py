@@ -13,6 +13,7 @@
         result.json         the outcome                           the driver
         report.html         the outcome, to look at               the driver
         stop.json           asks a running job to stop            who wants it to
+        failures.jsonl      each failure of the workers           Ray Train's controller
         logs/               what the processes printed
 """
 
@@ -46,6 +47,7 @@ class RunFolder:
     RESULT = "result.json"
     REPORT = "report.html"
     STOP = "stop.json"
+    FAILURES = "failures.jsonl"
     LOGS = "logs"
 
     def __init__(self, storage: Storage) -> None:
@@ -58,6 +60,11 @@ class RunFolder:
     @property
     def run_id(self) -> str:
         return self.storage.uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+    @property
+    def poll_s(self) -> float:
+        """How often to look for changes: requests to a remote storage cost time and money."""
+        return 0.2 if self.storage.local_path else 3.0
 
     def write_json(self, name: str, content: Json) -> None:
         self.storage.write(name, (json.dumps(content, indent=2) + "\n").encode())
@@ -87,6 +94,20 @@ class RunFolder:
         code = content.get("exit_code")
         return StopRequest(str(content.get("reason", "")), code if isinstance(code, int) else 5)
 
+    def note_failure(self, reason: str) -> None:
+        """Adds a failure of the workers, after which they may start again."""
+        lines = [*self.failures(), {"reason": reason, "time": time.time()}]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        self.storage.write(self.FAILURES, text.encode())
+
+    def failures(self) -> list[Json]:
+        """The failures so far, oldest first: reason, Unix time."""
+        try:
+            lines = self.storage.read(self.FAILURES).splitlines()
+        except FileNotFoundError:
+            return []
+        return [record for line in lines if (record := _parsed(line)) is not None]
+
     def forget_outcome(self) -> None:
         """Before a run is taken up again: what it came to, and what ended it."""
         for name in (self.STOP, self.RESULT, self.REPORT):
@@ -106,7 +127,7 @@ class StopWatch:
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
-        self._every_s = 0.2 if run.storage.local_path else 5.0
+        self._every_s = run.poll_s
         self._looked = 0.0
 
     def __call__(self) -> StopRequest | None:

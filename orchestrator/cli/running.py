@@ -68,8 +68,8 @@ def _submit(run: RunFolder, launcher: Launcher, is_new: bool) -> None:
 
 
 def _follow(run: RunFolder, launcher: Launcher, view: JobView) -> RunStatus:
-    """Whatever goes wrong here, nothing of ours runs on unattended; a job on a cluster does, with or
-    without its follower."""
+    """Whatever goes wrong here, nothing of ours runs on unattended; a job on a cluster goes on,
+    with or without its follower."""
     try:
         return follow(run, launcher, view)
     except Left:

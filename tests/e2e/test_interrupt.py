@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import Cli
@@ -148,3 +149,28 @@ def test_workers_that_do_not_start_in_time_end_with_6(rnnjob: Cli, no_process_le
     assert "did not start within 1s" in done.stderr
     assert "--pending-timeout" in done.stderr
     assert _status(rnnjob)["state"] == "FAILED"
+
+
+def test_a_killed_worker_costs_a_restart_and_no_bit(
+    rnnjob: Cli, waiting: Callable[..., Any], undisturbed: str, no_process_left: None
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*JOB, "--workers", "2", "--checkpoint-every", "3", "--json")
+    waiting(lambda: len(_steps(folder)) > 20)
+    worker = next(
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "RayTrainWorker" in " ".join(child.cmdline())
+    )
+    worker.kill()
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0, stderr
+    result = json.loads(stdout)
+    assert result["weights_sha256"] == undisturbed
+    assert result["attempts"] == 2
+    assert _steps(folder) == list(range(1, 201))
+    assert [epoch["rows_seen"] for epoch in result["data_account"]] == [3667] * 25
+    status = _status(rnnjob)
+    assert status["attempt"] == 2
+    failures = (folder / "failures.jsonl").read_text()
+    assert "worker " in failures
