@@ -4,10 +4,8 @@ Precedence: explicit flag > --set > file > preset > environment > default.
 """
 
 import copy
-import difflib
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +14,16 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError, model_validator
 
 from orchestrator.presets import PRESETS
+from orchestrator.spec_tree import (
+    SpecError,
+    Tree,
+    leaves,
+    merge,
+    nearest,
+    parse_yaml,
+    read_file,
+    set_key,
+)
 from orchestrator.units import parse_bytes, parse_duration
 from workers.config import (
     AugmentConfig,
@@ -27,14 +35,8 @@ from workers.config import (
     PositiveInt,
     TrainingConfig,
 )
-from workers.errors import InputError
 
-Tree = dict[str, Any]
 _SPEC = "the spec"
-
-
-class SpecError(InputError, ValueError):
-    """The spec is not valid; the cause names the key and its value."""
 
 
 def _duration_text(value: Any) -> Any:
@@ -156,7 +158,7 @@ class JobSpec(Config):
         """A copy with some keys, dotted, set anew."""
         tree = self.model_dump(mode="json")
         for key, value in values.items():
-            _set(tree, key, value)
+            set_key(tree, key, value)
         return _validated(tree, {})
 
     def fingerprint(self, data_fingerprint: str) -> str:
@@ -198,16 +200,16 @@ def build_spec(
     tree: Tree = {}
     origins: dict[str, str] = {}
     for key, value in (environment or {}).items():
-        _set(tree, key, value)
+        set_key(tree, key, value)
     if preset is not None:
         if preset not in PRESETS:
-            raise SpecError(f"no preset '{preset}'", _choose(preset, PRESETS))
+            raise SpecError(f"no preset '{preset}'", nearest(preset, PRESETS))
         for key, value in copy.deepcopy(PRESETS[preset]).items():
-            _set(tree, key, value)
+            set_key(tree, key, value)
     if file is not None:
-        content = _read(file)
-        _merge(tree, content)
-        origins.update(dict.fromkeys(_leaves(content), str(file)))
+        content = read_file(file)
+        merge(tree, content)
+        origins.update(dict.fromkeys(leaves(content), str(file)))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
@@ -215,101 +217,22 @@ def build_spec(
                 f"--set '{assignment}' is not of the form a.b=value",
                 "for example --set training.epochs=3",
             )
-        value = _yaml(text, f"--set {key}")
-        _set(tree, key.strip(), value)
-        leaves = _leaves(value, f"{key.strip()}.") if isinstance(value, dict) else [key.strip()]
-        origins.update(dict.fromkeys(leaves, _SPEC))
+        value = parse_yaml(text, f"--set {key}")
+        set_key(tree, key.strip(), value)
+        given = leaves(value, f"{key.strip()}.") if isinstance(value, dict) else [key.strip()]
+        origins.update(dict.fromkeys(given, _SPEC))
     for key, value in (flags or {}).items():
-        _set(tree, key, value)
+        set_key(tree, key, value)
         origins[key] = _SPEC
     return _validated(tree, origins)
 
 
 def load_spec(text: str, where: str) -> JobSpec:
     """A spec from the text of a job.yaml."""
-    content = _yaml(text, where)
+    content = parse_yaml(text, where)
     if not isinstance(content, dict):
         raise SpecError(f"{where} holds no mapping", "see rnnjob submit --print-config")
-    return _validated(content, dict.fromkeys(_leaves(content), where))
-
-
-def _read(file: Path) -> Tree:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot read {file}: {error}", "check -c/--config") from error
-    content = _yaml(text, str(file))
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SpecError(
-            f"{file} holds a {type(content).__name__}, not a mapping of keys",
-            "see rnnjob submit --print-config",
-        )
-    return content
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        # PyYAML lets errors of its constructors through: 2001-99-99, !!bool maybe
-        raise SpecError(
-            f"{where} is not valid YAML: {' '.join(str(error).split())[:300]}", "mend the YAML"
-        ) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Numbers as in YAML 1.2: 2:4 is text and not 124 in base 60, 1e-3 is a number."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in ("int", "float")]
-    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"([-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
-)
-
-
-def _merge(tree: Tree, more: Tree) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
-        else:
-            tree[key] = value
-
-
-def _set(tree: Tree, dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
-            raise SpecError(
-                f"'{dotted}' goes through '{parent}', which is no section",
-                "see rnnjob submit --print-config",
-            )
-    if isinstance(value, dict) and isinstance(tree.get(last), dict):
-        _merge(tree[last], value)
-    else:
-        tree[last] = value
-
-
-def _leaves(tree: Any, prefix: str = "") -> list[str]:
-    """Dotted keys of all values that are no mappings."""
-    keys = []
-    for key, value in tree.items():
-        nested = isinstance(value, dict) and value
-        keys += _leaves(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
-    return keys
+    return _validated(content, dict.fromkeys(leaves(content), where))
 
 
 def _validated(tree: Tree, origins: Mapping[str, str]) -> JobSpec:
@@ -338,7 +261,7 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> SpecError:
         _SPEC,
     )
     if first["type"] == "extra_forbidden":
-        return SpecError(f"unknown key '{dotted}' in {where}", _choose(dotted, _ALL_DOTTED))
+        return SpecError(f"unknown key '{dotted}' in {where}", nearest(dotted, _ALL_DOTTED))
     message = first["msg"].removeprefix("Value error, ")
     cause, _, cure = message.partition(" | ")
     if not key:
@@ -351,22 +274,6 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> SpecError:
         )
     )
     return SpecError(f"{key} is {given!r} in {where}", f"{key}: {wanted}")
-
-
-def _choose(given: str, valid: Iterable[str]) -> str:
-    valid = list(valid)
-    # Compare last parts, too: `epochs` is meant for `training.epochs`.
-    last = given.rpartition(".")[2]
-    near = difflib.get_close_matches(given, valid, n=1, cutoff=0.7) or [
-        name
-        for name in valid
-        if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.75)
-    ]
-    if near:
-        return f"did you mean '{near[0]}'?"
-    section = given.rpartition(".")[0]
-    here = [name for name in valid if name.rpartition(".")[0] == section] or valid
-    return "valid: " + ", ".join(here)
 
 
 def _dotted(model: type[BaseModel], prefix: str = "") -> list[str]:
