@@ -58,7 +58,7 @@ class Client:
         """
         spec = spec.with_values({"storage": self.storage.uri})
         launcher = self.launcher(self._address, shipping)
-        checked = submission.check_for_cluster(spec, self._connection(self._address), run_id)
+        checked = submission.check_for_cluster(spec, self.connection(self._address), run_id)
         run = checked.create_run()
         try:
             launcher.submit(run)
@@ -94,7 +94,7 @@ class Client:
                     f"{show_duration(timeout_s or 0.0)}; the wait ended, the job goes on",
                     f"{next_command(observer.run, 'why')}, or wait again",
                 )
-            time.sleep(_POLL_S)
+            time.sleep(max(_POLL_S, observer.run.poll_s))
         return status
 
     def logs(
@@ -115,7 +115,8 @@ class Client:
         ended = not follow
         while not ended:
             ended = observer.status().is_terminal
-            time.sleep(_POLL_S)  # the driver closes its log just after it wrote its outcome
+            # Also after the end: the driver closes its log just after it wrote its outcome.
+            time.sleep(max(_POLL_S, observer.run.poll_s))
             yield from filter(keep, read_logs(observer.run, seen))
 
     def stop(self, name: str, force: bool = False) -> RunStatus:
@@ -147,28 +148,35 @@ class Client:
     def delete(self, name: str) -> None:
         """Removes the folder of a run that has ended, and what its cluster remembers of it, where
         that can be reached. Raises InputError where the run has not ended."""
-        observer = self.observe(name)
-        run, status = observer.run, observer.status()
-        if not status.is_terminal:
-            raise InputError(
-                f"{run.run_id} is {status.state}; only a run that has ended can be deleted",
-                f"{next_command(run, 'stop')}, then {next_command(run, 'wait')}",
-            )
+        status, run = self.check_deletable(name), self.get_run(name)
         if is_on_a_cluster(status):
             with contextlib.suppress(ClusterError, InputError):
                 self.launcher(status.address).forget(run)
         run.storage.delete()
 
-    def launcher(
-        self, address: str | None, shipping: Shipping | None = None
-    ) -> "RayJobsLauncher":
+    def check_deletable(self, name: str) -> RunStatus:
+        """The status of a run that has ended. Raises InputError where it has not."""
+        observer = self.observe(name)
+        run, status = observer.run, observer.status()
+        if status.is_terminal:
+            return status
+        stop = f"{next_command(run, 'stop')}, then {next_command(run, 'wait')}"
+        gone = f"; if its cluster is gone for good, remove the folder: {run.storage.where()}"
+        raise InputError(
+            f"{run.run_id} is {status.state}; only a run that has ended can be deleted",
+            stop + (gone if observer.refusal else ""),
+        )
+
+    def launcher(self, address: str | None, shipping: Shipping | None = None) -> "RayJobsLauncher":
         """How the cluster at an address is spoken to. Raises InputError without one."""
         from orchestrator.launchers.ray_jobs import RayJobsLauncher
 
-        return RayJobsLauncher(self._connection(address), self._verify, shipping or Shipping())
+        return RayJobsLauncher(self.connection(address), self._verify, shipping or Shipping())
 
-    def _connection(self, address: str | None) -> "Connection":
+    def connection(self, address: str | None) -> "Connection":
+        """The way to a cluster, with this client's headers. Raises InputError."""
         from orchestrator.cluster.connection import Connection, connection
 
         found = connection(address)
-        return Connection(found.address, {**found.headers, **self._headers}, self._verify)
+        headers = {**found.headers, **self._headers}
+        return Connection(found.address, headers, self._verify)

@@ -3,7 +3,6 @@
 Reads the job from its run folder, has Ray Train train it, and writes the outcome there.
 """
 
-import contextlib
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ from orchestrator.launchers.ray_here import PRIVATE_DIR
 from orchestrator.training import RayTrainer
 from workers import secrets
 from workers.run_folder import RunFolder, StopRequest
-from workers.run_log import logged
+from workers.run_log import RunLog, logged
 
 _SIGTERM = StopRequest("terminated by SIGTERM")
 _PARENT_POLL_S = 1.0
@@ -34,7 +33,6 @@ _SETTINGS = {
 
 def main(run_uri: str) -> int:
     """Runs the job; its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     secrets.load()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -43,8 +41,9 @@ def main(run_uri: str) -> int:
     signal.signal(signal.SIGTERM, lambda *_: run.ask_to_stop(_SIGTERM))
     if private_dir:
         threading.Thread(target=_stop_with, args=(os.getppid(), run), daemon=True).start()
-    # On this machine, who started the driver sends its output to the same file.
-    with contextlib.nullcontext() if private_dir else logged(run, "driver"):
+    # On this machine, who started the driver sends what it prints to the same file.
+    handler = logging.StreamHandler() if private_dir else RunLog(run, "driver")
+    with logged(handler):
         return execute(run, RayTrainer(private_dir)).exit_code or 0
 
 

@@ -44,6 +44,8 @@ class RunStatus:
     submitted_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    error: str = ""
+    """Class of the error that ended it."""
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -1,11 +1,12 @@
 """A planned job through Ray Train: TorchTrainer over one Ray Data dataset per shard."""
 
 import contextlib
+import logging
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator import runs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from workers.train import TrainResult
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 _ROOM_POLL_S = 1.0
 _STOP_GRACE_S = 120.0
 """A step, an evaluation and a checkpoint should fit; workers that hang do not end by themselves."""
@@ -52,6 +54,7 @@ class RayTrainer:
         from ray.util.placement_group import placement_group, remove_placement_group
 
         self._connect(spec)
+        log.info("connected to Ray")
         group = placement_group([_bundle(spec)] * spec.scaling.worker_range[0])
         try:
             while not group.wait(_ROOM_POLL_S):
@@ -59,6 +62,7 @@ class RayTrainer:
                 self._give_up_if_due(run, spec)
         finally:
             remove_placement_group(group)
+        log.info("there is room for the workers")
 
     def _connect(self, spec: JobSpec) -> None:
         import ray
@@ -69,16 +73,18 @@ class RayTrainer:
             "logging_config": ray.LoggingConfig(log_level="ERROR"),
         }
         if self._private_dir is None:
-            ray.init(address="auto", **quiet)
+            with _own_logging():
+                ray.init(address="auto", **quiet)
             return
         bundle, (fewest, most) = _bundle(spec), spec.scaling.worker_range
-        ray.init(
-            address="local",
-            num_cpus=int(most * bundle["CPU"]) + _DATA_CPUS,
-            include_dashboard=False,
-            _temp_dir=self._private_dir,
-            **quiet,
-        )
+        with _own_logging():
+            ray.init(
+                address="local",
+                num_cpus=int(most * bundle["CPU"]) + _DATA_CPUS,
+                include_dashboard=False,
+                _temp_dir=self._private_dir,
+                **quiet,
+            )
         found, wanted = ray.cluster_resources().get("GPU", 0.0), fewest * bundle.get("GPU", 0.0)
         if wanted > found:
             raise ResourcesError(
@@ -99,6 +105,7 @@ class RayTrainer:
     def train(self, plan: Plan) -> "TrainResult":
         with tempfile.TemporaryDirectory(prefix="rnnjob-train-") as scratch:
             trainer = _trainer(plan, scratch)
+            log.info("the shards are in Ray")
             answer = self._supervised(lambda: _return_value(trainer, plan), plan)
         return _result_of(answer)
 
@@ -157,6 +164,19 @@ class RayTrainer:
                 f"the workers did not start within {show_duration(limit_s)}: {missing}",
                 "ask for less: --workers, --cpus-per-worker; or wait longer: --pending-timeout",
             )
+
+
+@contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """Ray's logging_config is for its workers, but takes over the root logger of this process, too:
+    the driver's own log would end here."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def what_is_missing(spec: JobSpec, nodes: list[dict[str, Any]], available: dict[str, float]) -> str:

@@ -45,7 +45,7 @@ class MetricsLog:
         self._file = open(local / run.METRICS, "a", encoding="utf-8") if local else None  # noqa: SIM115
         self._flush_s = _FLUSH_S if local else _FLUSH_REMOTE_S
         self._flushed = time.monotonic()
-        self._board = _Board(run, resumed_at)
+        self._board = _Board(run, resumed_at, self.attempt)
 
     def write(self, record: Json) -> None:
         self._keep(_line(record))
@@ -91,7 +91,7 @@ def _line(record: Json) -> str:
 class _Board:
     """TensorBoard event files; written locally, uploaded at the end where storage is remote."""
 
-    def __init__(self, run: RunFolder, resumed_at: int) -> None:
+    def __init__(self, run: RunFolder, resumed_at: int, attempt: int) -> None:
         from tensorboardX import SummaryWriter
 
         self._run = run
@@ -99,7 +99,12 @@ class _Board:
         self._scratch = None if local else tempfile.TemporaryDirectory(prefix="rnnjob-")
         folder = local / run.TENSORBOARD if local else Path(self._scratch.name)  # type: ignore[union-attr]
         self._folder = folder
-        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
+        self._writer = SummaryWriter(
+            str(folder),
+            purge_step=resumed_at + 1 if resumed_at else None,
+            # A file is named by the second it was made in: a quick resume would replace it.
+            filename_suffix=f".{attempt}",
+        )
 
     def write(self, record: Json) -> None:
         kind, step = record["kind"], record.get("step", 0)

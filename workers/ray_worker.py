@@ -4,7 +4,7 @@ Each shard is one Ray Data dataset of its own, not split by Ray: a worker asks f
 it hosts at the present world size. Ray's own splitting would drop rows (`equal=True`) and depend on
 the number of workers.
 
-L shards of this worker, S shards of the job, W workers, N numbers per row, M numbers per slice.
+L shards of this worker, N numbers per row.
 """
 
 import logging
@@ -15,18 +15,17 @@ import pyarrow.compute as pc
 import ray.train
 import ray.train.torch
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from workers import secrets
+from workers.collectives import Collectives
 from workers.config import SPLITS, TrainJob
 from workers.errors import DataError, SharedError
 from workers.run_folder import RunFolder, StopRequest, StopWatch
-from workers.run_log import logged
+from workers.run_log import RunLog, logged
 from workers.shard_data import ShardData, rows_from_table
 from workers.shards import hosted_shards
 from workers.train import train
-from workers.worker import add_in_order
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +72,7 @@ class RayWorker:
         self.device: torch.device = ray.train.torch.get_device()
         self.shards = hosted_shards(job.data.num_shards, self.world_size, self.rank)
         self._job = job
-        self._hosted = [
-            len(hosted_shards(job.data.num_shards, self.world_size, rank))
-            for rank in range(self.world_size)
-        ]
+        self._collectives = Collectives(job.data.num_shards, self.world_size)
         self._stop = StopWatch(RunFolder.at(job.run_uri))
 
     def load_shard(self, shard: int) -> ShardData:
@@ -85,40 +81,13 @@ class RayWorker:
         return split_table(pa.concat_tables(batches), self._job, shard)
 
     def ordered_sum(self, rows_LN: Tensor) -> Tensor:
-        """Gathers all S rows for one slice of the numbers per worker, adds them in shard order, and
-        shares the slices: about N*S/W + N numbers of traffic per worker, 2N where W is S."""
-        if self.world_size == 1:
-            return add_in_order(rows_LN)
-        hosted, size = rows_LN.shape
-        width = -(-size // self.world_size)
-        padded = torch.nn.functional.pad(rows_LN, (0, width * self.world_size - size))
-        by_rank_WLM = padded.view(hosted, self.world_size, width).transpose(0, 1).contiguous()
-        slice_SM = rows_LN.new_empty(sum(self._hosted), width)
-        dist.all_to_all_single(
-            slice_SM.view(-1),
-            by_rank_WLM.view(-1),
-            [count * width for count in self._hosted],
-            [hosted * width] * self.world_size,
-        )
-        total = rows_LN.new_empty(width * self.world_size)
-        dist.all_gather_into_tensor(total, add_in_order(slice_SM))
-        return total[:size]
+        return self._collectives.ordered_sum(rows_LN)
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
-        if self.world_size > 1:
-            dist.all_reduce(row_N)
-        return row_N
+        return self._collectives.all_reduce(row_N)
 
     def gather(self, rows_LN: Tensor) -> Tensor:
-        if self.world_size == 1:
-            return rows_LN
-        most, size = max(self._hosted), rows_LN.shape[1]
-        padded = rows_LN.new_zeros(most, size)
-        padded[: len(rows_LN)] = rows_LN
-        gathered = rows_LN.new_empty(self.world_size * most, size)
-        dist.all_gather_into_tensor(gathered, padded)
-        parts = gathered.view(self.world_size, most, size)
-        return torch.cat([parts[rank, :count] for rank, count in enumerate(self._hosted)])
+        return self._collectives.gather(rows_LN)
 
     def stop_requested(self) -> StopRequest | None:
         return self._stop()
@@ -133,7 +102,7 @@ def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
     secrets.load()
     job = TrainJob.model_validate_json(config["job"])
     worker = RayWorker(job)
-    with logged(RunFolder.at(job.run_uri), f"worker-{worker.rank}"):
+    with logged(RunLog(RunFolder.at(job.run_uri), f"worker-{worker.rank}")):
         try:
             return {"result": train(job, worker).to_json()}
         except SharedError as error:

@@ -9,6 +9,7 @@ from workers.errors import StorageError
 from workers.run_folder import RunFolder
 
 _FLUSH_S = 10.0
+_PACKAGES = ("orchestrator", "workers")
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
@@ -19,13 +20,12 @@ class RunLog(logging.Handler):
 
     def __init__(self, run: RunFolder, name: str) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter(FORMAT, DATE_FORMAT))
         self._storage, self._file = run.storage.child(run.LOGS), f"{name}.log"
         self._lines: list[str] = []
         self._flushed = time.monotonic()
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError, FileNotFoundError):
             self._storage.create()
-            if not self._storage.local_path and self._storage.exists(self._file):
+            if not self._storage.local_path:
                 self._lines.append(self._storage.read(self._file).decode(errors="replace"))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -51,15 +51,19 @@ class RunLog(logging.Handler):
 
 
 @contextlib.contextmanager
-def logged(run: RunFolder, name: str) -> Iterator[None]:
-    """Within it, what this process logs goes to the run folder, too."""
-    handler = RunLog(run, name)
-    root = logging.getLogger()
-    root.addHandler(handler)
-    if root.level == logging.NOTSET or root.level > logging.INFO:
-        root.setLevel(logging.INFO)
+def logged(handler: logging.Handler) -> Iterator[None]:
+    """Within it, the handler gets what this project's modules log, from INFO on.
+
+    It hangs on their own loggers, not on the root: Ray configures that one to its own liking.
+    """
+    loggers = [logging.getLogger(name) for name in _PACKAGES]
+    handler.setFormatter(logging.Formatter(FORMAT, DATE_FORMAT))
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
         handler.close()

@@ -5,6 +5,7 @@ Names are relative to the folder, with `/` between the parts. A file appears who
 
 import contextlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,16 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from workers.errors import StorageError
+from workers.errors import InputError, StorageError
+from workers.s3 import open_s3
+
+_PASSWORD = re.compile(r"[^/@]*:.*@", re.DOTALL)
+"""user:password@ behind the scheme; a password may hold a slash."""
+_OBJECT_STORES = ("s3", "gs", "gcs")
+"""Buckets have no port: there, a colon before an @ is a password's."""
+_SECRET_OPTION = re.compile(
+    r"[?&][^=&]*(secret|password|token|access_key|account_key|\bsig\b)[^=&]*=", re.IGNORECASE
+)
 
 
 @contextlib.contextmanager
@@ -23,30 +33,58 @@ def _explained(action: str, where: str) -> Iterator[None]:
         if action == "read":
             raise FileNotFoundError(where) from error
         raise _error(action, where, error) from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _error(action, where, error) from error
 
 
 def _error(action: str, where: str, error: Exception) -> StorageError:
     number = getattr(error, "errno", None)
+    reach = "can be reached with the credentials of this environment, " if "://" in where else ""
     return StorageError(
         f"cannot {action} {where}: {os.strerror(number) if number else error}",
-        "check that the storage exists, is writable and has room, or name another: --storage",
+        f"check that the storage {reach}exists, is writable and has room, "
+        "or name another: --storage",
     )
+
+
+def refuse_credentials(uri: str) -> None:
+    """A URI is printed, logged and kept in run folders, so it must hold no secret.
+
+    Raises InputError, which does not show it.
+    """
+    scheme, _, rest = uri.partition("://")
+    path, mark, _ = rest.partition("?")
+    if _PASSWORD.match(path if scheme in _OBJECT_STORES else path.partition("/")[0]):
+        shown = f"{scheme}://***@{path.rpartition('@')[2]}"
+    elif _SECRET_OPTION.search(uri):
+        shown = f"{scheme}://{path}{mark}***"
+    else:
+        return
+    cure = "leave them out; the environment of each process has them instead"
+    if scheme == "s3":
+        cure = (
+            "leave them out, and put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or into ~/.aws/credentials"
+        )
+    raise InputError(f"the URI {shown} holds credentials", cure)
 
 
 class Storage:
     """One folder; need not exist yet."""
 
     def __init__(self, uri: str) -> None:
+        """Raises InputError where the URI holds credentials, StorageError where it is none that
+        can be opened."""
         if "://" in uri:
+            refuse_credentials(uri)
             with _explained("open", uri):
-                self._fs, self._root = fs.FileSystem.from_uri(uri)
+                is_s3 = uri.startswith("s3://")
+                self._fs, root = open_s3(uri) if is_s3 else fs.FileSystem.from_uri(uri)
             self.uri = uri
         else:
-            self._fs, self._root = fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
-            self.uri = self._root
-        self._root = self._root.rstrip("/") or "/"
+            self._fs, root = fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+            self.uri = root
+        self._root: str = root.rstrip("/") or "/"
 
     def __repr__(self) -> str:
         return f"Storage({self.where()!r})"
@@ -61,8 +99,8 @@ class Storage:
         """The folder `name` in this one."""
         child = object.__new__(Storage)
         child._fs, child._root = self._fs, f"{self._root}/{name}"
-        # A URI may end in options: s3://bucket/runs?region=...
-        base, mark, options = self.uri.partition("?")
+        # A URI may end in options: s3://bucket/runs?region=... In a path, ? is a letter.
+        base, mark, options = self.uri.partition("?" if "://" in self.uri else "\0")
         child.uri = f"{base.rstrip('/')}/{name}{mark}{options}"
         return child
 
@@ -85,8 +123,8 @@ class Storage:
             self._fs.create_dir(self._root, recursive=True)
 
     def create_new(self) -> bool:
-        """Makes the folder; False where it exists (told apart surely on a local disk only: other
-        file systems have no such atomic step)."""
+        """Makes the folder; False where it exists (of two at the same moment, surely one only on a
+        local disk: other file systems have no such atomic step)."""
         if path := self.local_path:
             with _explained("create", self.where()):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +133,7 @@ class Storage:
                 except FileExistsError:
                     return False
             return True
-        if self.list():
+        if self.exists():
             return False
         self.create()
         return True
@@ -137,6 +175,13 @@ class Storage:
         with _explained("list", self.where(name)):
             infos = self._fs.get_file_info(fs.FileSelector(self._path(name), allow_not_found=True))
             return sorted(info.base_name for info in infos)
+
+    def usage(self) -> tuple[int, int]:
+        """How many files are below the folder, and their bytes."""
+        with _explained("list", self.where()):
+            selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
+            infos = [i for i in self._fs.get_file_info(selector) if i.type == fs.FileType.File]
+            return len(infos), sum(info.size for info in infos)
 
     def delete(self, name: str = "") -> None:
         """A folder with all in it; fine where it is missing."""

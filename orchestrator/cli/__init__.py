@@ -16,14 +16,20 @@ _COMMANDS = {
     "submit": ("submit", "Train a job: in this process, on Ray here, or on a cluster."),
     "list": ("show", "List the runs of a storage, newest first."),
     "show": ("show", "Show a run: state, metrics, result, files."),
-    "stop": ("show", "Ask a running job to stop, with a checkpoint."),
+    "status": ("status", "Tell the state of a run in one line."),
+    "describe": ("describe", "Tell all that is known of a run, and what Ray Jobs says."),
+    "logs": ("logs", "Print what the driver and all workers logged."),
+    "wait": ("wait", "Wait until a run has ended; leave with its exit code."),
+    "why": ("why", "Say why a run does not run, or why it failed."),
+    "stop": ("stop", "Ask a running job to stop, with a checkpoint."),
     "resume": ("resume", "Take a run up again where its last checkpoint left it."),
+    "delete": ("delete", "Remove a run that has ended."),
     "export": ("export", "Print a job as a manifest for KubeRay."),
     "doctor": ("doctor", "Check this machine, storage, data set and cluster."),
     "data": ("data", "Prepare data sets."),
     "cluster": ("cluster", "Bring a Ray cluster up or down, here or with Ray's launcher."),
 }
-_ALIASES = {"ls": "list", "cancel": "stop", "check": "doctor"}
+_ALIASES = {"ls": "list", "cancel": "stop", "rm": "delete", "check": "doctor"}
 
 
 class _Lazy(click.Group):

@@ -1,4 +1,4 @@
-"""rnnjob list, show, stop: what the run folders tell."""
+"""rnnjob list, show: what the run folders tell."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,7 @@ from orchestrator.cli.common import (
     print_json,
     storage_option,
 )
-from workers.errors import InputError
-from workers.run_folder import RunFolder, StopRequest
+from workers.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from orchestrator.runs import RunStatus
@@ -160,23 +159,3 @@ def _print_run(
     console.print(f"\nfiles: {', '.join(run.storage.list())}")
     if status.cure:
         console.print(f"Try: {status.cure}")
-
-
-@click.command("stop")
-@click.argument("run_name", metavar="RUN")
-@storage_option
-@json_option
-@explained
-def stop_command(run_name: str, storage: str | None, as_json: bool) -> None:
-    """Ask a running job to stop after its current step, with a checkpoint."""
-    run = runs.find_run(open_storage(storage), run_name)
-    status = runs.read_status(run)
-    if status.is_terminal:
-        raise InputError(
-            f"{run.run_id} has ended already: {status.state}", f"see rnnjob show {run.run_id}"
-        )
-    run.ask_to_stop(StopRequest("rnnjob stop"))
-    if as_json:
-        print_json({"schema_version": 1, "run_id": run.run_id, "stop_requested": True})
-    else:
-        click.echo(f"{run.run_id} will stop after its current step, with a checkpoint", err=True)

@@ -65,9 +65,7 @@ def _opener(url: str, verify: bool) -> urllib.request.OpenerDirector:
     if parts.hostname in ("127.0.0.1", "localhost", "::1"):
         handlers.append(urllib.request.ProxyHandler({}))
     if parts.scheme == "https" and not verify:
-        handlers.append(
-            urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
-        )
+        handlers.append(urllib.request.HTTPSHandler(context=ssl._create_unverified_context()))
     return urllib.request.build_opener(*handlers)
 
 
@@ -84,10 +82,10 @@ def _refusal(connection: Connection, code: int) -> ClusterError:
     )
 
 
-def list_nodes(connection: Connection) -> list[Node]:
+def list_nodes(connection: Connection, timeout_s: float = _TIMEOUT_S) -> list[Node]:
     """All nodes, those that died too; the head first, then by name. Raises ClusterError."""
-    reply = get_json(connection, "/api/v0/nodes?detail=0&limit=10000")
-    free = _cpus_free(get_json(connection, "/nodes?view=summary"))
+    reply = get_json(connection, "/api/v0/nodes?detail=0&limit=10000", timeout_s)
+    free = _cpus_free(get_json(connection, "/nodes?view=summary", timeout_s))
     try:
         nodes = [_node(row, free) for row in reply["data"]["result"]["result"]]
     except (KeyError, TypeError) as error:

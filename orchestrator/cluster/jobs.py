@@ -71,10 +71,9 @@ def parse_scaling(text: str) -> Scaling:
     for line in text.splitlines():
         if line.endswith(":") and not line.startswith(" "):
             below = sections.setdefault(line.rstrip(":"), [])
-        elif line.startswith("---"):
+        elif line.startswith("---"):  # the line above it was a heading
+            del below[-1:]
             below = []
         elif (entry := line.strip()) and not entry.startswith("("):
             below.append(entry)
-    return Scaling(
-        tuple(sections.get("Pending", ())), tuple(sections.get("Recent failures", ()))
-    )
+    return Scaling(tuple(sections.get("Pending", ())), tuple(sections.get("Recent failures", ())))

@@ -24,7 +24,7 @@ PRIVATE_DIR = "RNNJOB_RAY_DIR"
 SUBMIT_DIR = "RNNJOB_SUBMIT_DIR"
 """Tells the driver where the job was submitted, for its provenance."""
 _GRACE_S = 5.0
-_NOTE_S = 1.0
+_NOTE_S = 3.0
 
 
 class RayHereLauncher:

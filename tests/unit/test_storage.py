@@ -119,3 +119,10 @@ def test_a_folder_is_uploaded_with_all_in_it(storage: Storage, tmp_path: Path) -
     storage.create()
     storage.upload(tmp_path / "from", "to")
     assert storage.read("to/deep/x") == b"1"
+
+
+def test_a_question_mark_in_a_path_is_a_letter_like_any_other(tmp_path: Path) -> None:
+    child = Storage(str(tmp_path / "what?" / "runs")).child("run-1")
+    child.write("a", b"1")
+    assert Storage(child.uri).read("a") == b"1"
+    assert child.local_path == tmp_path / "what?" / "runs" / "run-1"

@@ -1,0 +1,48 @@
+"""rnnjob delete"""
+
+import sys
+
+import click
+
+from orchestrator.cli.common import explained, print_json
+from orchestrator.cli.run_options import client_for, run_options
+from workers.errors import InputError
+
+
+@click.command("delete")
+@run_options
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@explained
+def delete_command(run_name: str, storage: str | None, as_json: bool, yes: bool) -> None:
+    """Remove a run that has ended: its folder, and what its cluster remembers of the job.
+
+    RUN: an id, a unique prefix, or @last. Says what it removes, and asks first.
+    """
+    from orchestrator.runs import next_command
+    from orchestrator.units import show_bytes
+
+    client = client_for(storage)
+    run = client.get_run(run_name)
+    client.check_deletable(run.run_id)
+    num_files, num_bytes = run.storage.usage()
+    what = f"{run.storage.where()}: {num_files} files, {show_bytes(num_bytes)}"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError(
+                f"{what}: not removed, there is no terminal to ask on",
+                next_command(run, "delete", "--yes"),
+            )
+        click.confirm(f"remove {what}?", abort=True, err=True)
+    client.delete(run.run_id)
+    if as_json:
+        print_json(
+            {
+                "schema_version": 1,
+                "run_id": run.run_id,
+                "run_folder": run.storage.where(),
+                "num_files": num_files,
+                "num_bytes": num_bytes,
+            }
+        )
+    else:
+        click.echo(f"removed {what}", err=True)

@@ -1,0 +1,45 @@
+"""rnnjob wait"""
+
+import sys
+
+import click
+
+from orchestrator.cli.common import explained, one_line, print_json
+from orchestrator.cli.run_options import client_for, run_options
+from workers.errors import InputError
+
+
+@click.command("wait")
+@run_options
+@click.option("--timeout", metavar="TIME", help="Give up after so long, for example 10m: exit 124.")
+@explained
+def wait_command(run_name: str, storage: str | None, as_json: bool, timeout: str | None) -> None:
+    """Wait until a run has ended, and leave with its exit code.
+
+    RUN: an id, a unique prefix, or @last. Ending the wait does nothing to the job.
+    """
+    from orchestrator import runs
+
+    client = client_for(storage)
+    run = client.get_run(run_name)
+    status = client.wait(run.run_id, _seconds(timeout))
+    result = run.read_json(run.RESULT) or {}
+    if status.state == runs.SUCCEEDED:
+        accuracy = result.get("test_accuracy")
+        told = f", test accuracy {accuracy:.2%}" if accuracy is not None else ""
+        click.echo(f"{run.run_id} {status.state}{told}", err=as_json)
+    else:
+        click.echo(f"Error: {run.run_id} {status.state}: {one_line(status.reason)}", err=True)
+        click.echo(f"Try: {one_line(status.cure or runs.next_command(run, 'why'))}", err=True)
+    if as_json:
+        print_json(result or status.to_json())
+    sys.exit(1 if status.exit_code is None else status.exit_code)
+
+
+def _seconds(timeout: str | None) -> float | None:
+    from orchestrator.units import parse_duration
+
+    try:
+        return None if timeout is None else parse_duration(timeout)
+    except ValueError as error:
+        raise InputError(f"--timeout: {error}", "for example --timeout 10m") from error

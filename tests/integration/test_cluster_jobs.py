@@ -1,0 +1,274 @@
+"""Jobs on a real cluster of three Ray nodes, through the installed commands."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Cli, Finished, wait_for
+from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
+
+RAY = str(Path(sys.executable).with_name("ray"))
+JOB = ("--dataset", "mnist-sample", "--epochs", "1")
+LONG = ("--dataset", "mnist-sample", "--epochs", "500")
+SECRET = "quince-marmalade-4711"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster of this module's own, and a folder from which jobs go to it."""
+
+    cli: Cli
+    content: dict[str, Any]
+
+    @property
+    def runs(self) -> Path:
+        return self.cli.cwd / "runs"
+
+    @property
+    def elsewhere(self) -> Cli:
+        """Another folder of someone who sees the same storage."""
+        folder = self.cli.cwd / "elsewhere"
+        folder.mkdir(exist_ok=True)
+        return Cli(folder, {**self.cli.environment, "RNNJOB_STORAGE": str(self.runs)})
+
+    def submit(self, *arguments: str, **environment: str) -> Finished:
+        return self.cli("submit", "--address", "local", *arguments, **environment)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return self.cli.start("submit", "--address", "local", *arguments)
+
+    def metrics(self, run_id: str) -> bool:
+        """Whether the run has trained at least one step."""
+        file = self.runs / run_id / "metrics.jsonl"
+        return file.exists() and '"step"' in file.read_text()
+
+    def ray(self, *arguments: str) -> str:
+        """Plain `ray job`, with nothing of rnnjob."""
+        done = subprocess.run(
+            [RAY, "job", *arguments],
+            env={**self.cli.environment, **self.content["environment"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def get(self, path: str) -> str:
+        token = Path(self.content["token_path"]).read_text().strip()
+        request = urllib.request.Request(
+            self.content["address"] + path, headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            text: str = reply.read().decode()
+            return text
+
+
+@pytest.fixture(scope="module")
+def cluster(module_rnnjob: Cli) -> Iterator[Cluster]:
+    state = str(module_rnnjob.cwd / "state")
+    cli = replace(
+        module_rnnjob, environment={**module_rnnjob.environment, "RNNJOB_STATE_DIR": state}
+    )
+    up = cli("cluster", "up", "--local", "--nodes", "3", "--cpus-per-node", "1", "--json")
+    assert up.exit_code == 0, up.stderr
+    folder = up.json["folder"]
+    yield Cluster(cli, up.json)
+    cli("cluster", "down")
+    left = {p for p in psutil.process_iter() if _cwd(p).startswith(folder)} | started_with(cli)
+    assert not left, [_cmdline(process) for process in left]
+
+
+@pytest.fixture(scope="module")
+def detached(cluster: Cluster) -> str:
+    """The id of a job that was submitted and left alone, with a secret."""
+    begun = time.monotonic()
+    done = cluster.submit(
+        *JOB, "--run-id", "detached", "-d", "--secret", "PASSPHRASE", PASSPHRASE=SECRET
+    )
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "detached\n", "")
+    assert time.monotonic() - begun < 15
+    return "detached"
+
+
+def test_two_workers_of_a_cluster_end_with_the_weights_of_one_process(cluster: Cluster) -> None:
+    attached = cluster.start(*JOB, "--workers", "2", "--run-id", "attached", "--json")
+    alone = cluster.cli("submit", "--local", *JOB, "--run-id", "alone", "--json")
+    stdout, stderr = attached.communicate(timeout=120)
+    assert attached.returncode == 0, stderr
+    assert "epoch   1" in stderr
+    result = json.loads(stdout)
+    assert (result["state"], result["workers"], result["mode"]) == ("SUCCEEDED", 2, "cluster")
+    assert result["weights_sha256"] == alone.json["weights_sha256"]
+
+    assert "attached" in cluster.ray("list")
+    wait_for(lambda: "succeeded" in cluster.ray("status", "attached").lower(), timeout=20)
+    assert "orchestrator.driver" in cluster.ray("logs", "attached")
+
+    described = cluster.cli("describe", "attached", "--json").json
+    assert described["cluster"]["job"]["status"] == "SUCCEEDED"
+    assert described["spec"]["training"]["epochs"] == 1
+    assert {"job.yaml", "result.json", "logs"} <= set(described["files"])
+    assert described["status"]["workers"] == 2
+    assert "Ray Jobs: SUCCEEDED" in cluster.cli("describe", "attached").stdout
+    ranks = {line["source"] for line in cluster.cli("logs", "attached", "--json").json["lines"]}
+    assert ranks == {"driver", "worker-0", "worker-1"}
+    only = cluster.cli("logs", "attached", "--rank", "1", "--grep", "shards [45]").stdout
+    assert only.count("\n") == 1 and only.startswith("worker-1 | ")
+
+
+def test_a_job_left_alone_or_whose_client_is_killed_is_picked_up_elsewhere(
+    cluster: Cluster, detached: str
+) -> None:
+    client = cluster.start(*JOB, "--run-id", "orphan")
+    wait_for(lambda: (cluster.runs / "orphan" / "status.json").exists())
+    wait_for(lambda: '"orphan"' in cluster.get("/api/jobs/"))
+    os.killpg(client.pid, signal.SIGKILL)
+    client.communicate()
+
+    elsewhere = cluster.elsewhere
+    logs = elsewhere.start("logs", "-f", detached)
+    waited = elsewhere("wait", "orph", "--timeout", "2m")
+    assert waited.exit_code == 0, waited.stderr
+    assert waited.stdout.startswith("orphan SUCCEEDED, test accuracy ")
+    assert elsewhere("wait", detached, "--json").json["state"] == "SUCCEEDED"
+    stdout, _ = logs.communicate(timeout=30)
+    assert logs.returncode == 0
+    assert "worker-0 | " in stdout and stdout.rstrip().endswith("INFO SUCCEEDED")
+    assert sorted(stdout) == sorted(elsewhere("logs", detached).stdout)
+    assert elsewhere("show", detached, "--json").json["result"]["state"] == "SUCCEEDED"
+    assert "detached  SUCCEEDED, attempt 1, 1 worker(s)" in elsewhere("status", detached).stdout
+    assert elsewhere("why", detached, "--json").json["category"] == "succeeded"
+
+
+def test_a_secret_is_in_no_record(cluster: Cluster, detached: str) -> None:
+    assert cluster.cli("wait", detached).exit_code == 0
+    files = [path for path in (cluster.runs / detached).rglob("*") if path.is_file()]
+    assert len(files) > 8
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+    told = cluster.get("/api/jobs/") + cluster.get(f"/api/jobs/{detached}")
+    assert f'"{detached}"' in told
+    assert SECRET not in told and "PASSPHRASE" not in told
+    assert SECRET not in cluster.ray("list") + cluster.ray("logs", detached)
+
+
+def test_a_job_that_no_node_can_hold_is_explained_and_ends_in_time(cluster: Cluster) -> None:
+    too_large = ("--cpus-per-worker", "4", "--pending-timeout", "20s", "--run-id", "large", "-d")
+    assert cluster.submit(*JOB, *too_large).exit_code == 0
+    wait_for(lambda: cluster.cli("status", "large", "--json").json["reason"], timeout=30)
+    begun = time.monotonic()
+    answer = cluster.elsewhere("why", "large", "--json").json
+    assert time.monotonic() - begun < 10
+    assert answer["category"] == "infeasible"
+    assert answer["cause"] == "a worker needs 4 CPU, the largest of 3 node(s) has 1 CPU"
+    assert answer["next"].startswith(f"rnnjob stop large --storage {cluster.runs}")
+    assert cluster.cli("delete", "large", "-y").exit_code == 2
+
+    ended = cluster.cli("wait", "large", "--timeout", "60s")
+    assert ended.exit_code == 6
+    assert "within 20s" in ended.cause and "--cpus-per-worker" in ended.cure
+    assert cluster.cli("why", "large", "--json").json["category"] == "infeasible"
+    wait_for(lambda: cluster.cli("cluster", "status", "--json").json["cpus_free"] == 3, timeout=30)
+
+    assert "no terminal to ask on" in cluster.cli("delete", "large").cause
+    removed = cluster.cli("delete", "large", "--yes")
+    assert (removed.exit_code, removed.stdout) == (0, "")
+    assert str(cluster.runs / "large") in removed.stderr and "files, " in removed.stderr
+    assert not (cluster.runs / "large").exists()
+    assert '"large"' not in cluster.get("/api/jobs/")
+    assert cluster.cli("status", "large").exit_code == 4
+
+
+def test_ctrl_c_leaves_a_job_that_stop_then_ends_with_a_checkpoint(cluster: Cluster) -> None:
+    client = cluster.start(*LONG, "--workers", "2", "--run-id", "left")
+    wait_for(lambda: cluster.metrics("left"))
+    waiting = cluster.submit(*JOB, "--workers", "2", "--run-id", "behind", "-d")
+    assert waiting.exit_code == 0
+    os.killpg(client.pid, signal.SIGINT)
+    _, stderr = client.communicate(timeout=20)
+    assert client.returncode == 130
+    assert "the job goes on" in stderr and "rnnjob wait left" in stderr
+    assert cluster.cli("status", "left", "--json").json["state"] == "RUNNING"
+    assert cluster.cli("why", "left", "--json").json["category"] == "running"
+    timed_out = cluster.cli("wait", "left", "--timeout", "1s")
+    assert timed_out.exit_code == 124
+    assert "left is still RUNNING after 1s; the wait ended, the job goes on" in timed_out.cause
+
+    wait_for(lambda: cluster.cli("status", "behind", "--json").json["reason"], timeout=30)
+    answer = cluster.cli("why", "behind", "--json").json
+    assert (answer["category"], answer["cause"]) == ("waiting", "it waits for left")
+    assert any("left (RUNNING) holds 2 CPU" in line for line in answer["evidence"])
+    forced = cluster.cli("stop", "behind", "--force", "--json")
+    assert forced.json["state"] == "STOPPED", forced.stderr
+    assert cluster.cli("wait", "behind").exit_code == 5
+
+    assert cluster.cli("stop", "left").exit_code == 0
+    stopped = cluster.cli("wait", "left", "--timeout", "60s")
+    assert stopped.exit_code == 5
+    assert "left STOPPED: rnnjob stop" in stopped.cause and "rnnjob resume left" in stopped.cure
+    assert list((cluster.runs / "left" / "checkpoints").glob("step-*/manifest.json"))
+    assert cluster.cli("stop", "left").exit_code == 2
+
+
+def test_a_cluster_that_cannot_be_used_is_told_in_two_lines(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    url = cluster.content["address"]
+    stranger = Cli(
+        tmp_path,
+        {**cluster.cli.environment, "HOME": str(tmp_path), "RNNJOB_STATE_DIR": str(tmp_path)},
+    )
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        cases = {
+            "refuses the token": (url, {"RAY_AUTH_TOKEN": "0" * 64}),
+            "asks for a token": (url, {}),
+            "Connection refused": (f"http://127.0.0.1:{closed.getsockname()[1]}", {}),
+            "no cluster answers at http://no-such-host.invalid": ("no-such-host.invalid", {}),
+            "no cluster answers at http://unknown-name": ("unknown-name", {}),
+            "is that of Ray's GCS": ("127.0.0.1:6379", {}),
+        }
+        begun = time.monotonic()
+        started = {
+            cause: stranger.start("submit", "--address", address, *JOB, **environment)
+            for cause, (address, environment) in cases.items()
+        }
+        for cause, process in started.items():
+            stdout, stderr = process.communicate(timeout=60)
+            done = Finished(process.returncode, stdout, stderr)
+            assert cause in done.cause and done.cure
+            assert done.exit_code == (2 if "GCS" in cause else 3)
+        assert time.monotonic() - begun < 15 + len(cases)  # all at once, on two cores
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_ran_is_told_when_the_cluster_is_gone(cluster: Cluster, detached: str) -> None:
+    assert cluster.submit(*LONG, "--run-id", "doomed", "-d").exit_code == 0
+    wait_for(lambda: (cluster.runs / "doomed" / "logs" / "driver.log").exists())
+    assert cluster.cli("cluster", "down").exit_code == 0
+    elsewhere = cluster.elsewhere
+    states = {run["run_id"]: run["state"] for run in elsewhere("list", "--json").json["runs"]}
+    assert states[detached] == "SUCCEEDED"
+    assert "SUCCEEDED" in elsewhere("show", detached).stdout
+    assert "worker-0 | " in elsewhere("logs", detached).stdout
+    described = elsewhere("describe", detached, "--json").json
+    assert described["cluster"]["reachable"] is False and described["cluster"]["refusal"]
+
+    assert elsewhere("wait", "doomed", "--timeout", "30s").exit_code in (1, 5)
+    begun = time.monotonic()
+    answer = elsewhere("why", "doomed", "--json").json
+    assert time.monotonic() - begun < 10
+    assert answer["category"] in ("driver-died", "stopped", "worker-lost"), answer
+    assert elsewhere("delete", "doomed", "-y").exit_code == 0

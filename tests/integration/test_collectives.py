@@ -1,0 +1,223 @@
+"""The collectives of RayWorker on real processes joined by gloo, without Ray."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tests.unit.simulated import shard_of, single, tiny_job, tiny_loader, tiny_split
+from workers.collectives import Collectives
+from workers.config import TrainJob
+from workers.gradients import Gradients, ShardThreads, Step
+from workers.model import build_model
+from workers.run_folder import StopRequest
+from workers.shards import hosted_shards
+from workers.train import train
+from workers.worker import Worker, add_in_order
+
+NUM_SHARDS = 5  # neither 2 nor 3 workers host equally many
+SIZES = (1, 2, 7, 1000)  # fewer numbers than workers; no multiple of 2 or 3
+DTYPES = (torch.float32, torch.float64)
+CASES = [
+    pytest.param(size, dtype, id=f"{size} of {dtype}".replace("torch.", ""))
+    for dtype in DTYPES
+    for size in SIZES
+]
+Found = list[dict[str, Any]]
+"""What each rank found, in rank order."""
+
+
+def all_rows(size: int, dtype: torch.dtype) -> Tensor:
+    """A row per shard, of magnitudes so far apart that the order of adding shows in the bits."""
+    generator = torch.Generator().manual_seed(size)
+    rows = torch.randn(NUM_SHARDS, size, generator=generator, dtype=torch.float64)
+    scale = 10.0 ** torch.randint(-6, 7, (NUM_SHARDS, size), generator=generator)
+    return (rows * scale).to(dtype)
+
+
+class GlooWorker:
+    """A RayWorker without Ray."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, job: TrainJob, rank: int, world_size: int) -> None:
+        self.rank, self.world_size = rank, world_size
+        self.shards = hosted_shards(job.data.num_shards, world_size, rank)
+        self.load_shard = tiny_loader(job.data)
+        collectives = Collectives(job.data.num_shards, world_size)
+        self.ordered_sum = collectives.ordered_sum
+        self.all_reduce = collectives.all_reduce
+        self.gather = collectives.gather
+
+    def stop_requested(self) -> StopRequest | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Group:
+    """W processes; `act(rank, world_size, folder)` runs in each."""
+
+    world_size: int
+    folder: Path
+
+    def run(self, act: Callable[[int, int, Path], dict[str, Any]]) -> Found:
+        # Forked from a server that has imported torch and used none of it: importing it in each
+        # process takes seconds. The server ends with this process.
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload([__name__])
+        self.folder.mkdir(exist_ok=True)
+        started = [
+            processes.Process(target=_in_process, args=(act, rank, self.world_size, self.folder))
+            for rank in range(self.world_size)
+        ]
+        try:
+            for process in started:
+                process.start()
+            for process in started:
+                process.join(60)
+            assert [process.exitcode for process in started] == [0] * self.world_size
+        finally:
+            for process in started:
+                if process.pid and process.is_alive():
+                    process.kill()
+                    process.join()
+        return [torch.load(_found_by(self.folder, rank)) for rank in range(self.world_size)]
+
+
+def _found_by(folder: Path, rank: int) -> Path:
+    return folder / f"found-{rank}.pt"
+
+
+def _in_process(
+    act: Callable[[int, int, Path], dict[str, Any]], rank: int, world_size: int, folder: Path
+) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder / 'join'}", rank=rank, world_size=world_size
+    )
+    torch.save(act(rank, world_size, folder), _found_by(folder, rank))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def exchange_and_train(rank: int, world_size: int, folder: Path) -> dict[str, Any]:
+    """Every collective on every case, then steps and a whole training: starting processes costs
+    more than all of it."""
+    collectives = Collectives(NUM_SHARDS, world_size)
+    hosted = hosted_shards(NUM_SHARDS, world_size, rank)
+    found: dict[str, Any] = {"shards": list(hosted)}
+    for dtype in DTYPES:
+        for size in SIZES:
+            mine = all_rows(size, dtype)[hosted.start : hosted.stop]
+            kept = mine.clone()
+            found[f"sum {size} {dtype}"] = collectives.ordered_sum(mine)
+            found[f"gather {size} {dtype}"] = collectives.gather(mine)
+            found[f"unchanged {size} {dtype}"] = torch.equal(mine, kept)
+            found[f"reduce {size} {dtype}"] = collectives.all_reduce(mine.sum(dim=0))
+    for gradients in ("exact", "fused"):
+        job = tiny_job(folder, training={"gradients": gradients})
+        step = step_of(job, GlooWorker(job, rank, world_size), stop=rank == world_size - 1)
+        found[gradients] = step.gradient_N
+        found[f"{gradients} sums"] = (step.loss_sum, step.num_correct, step.num_rows, step.stop)
+    job = tiny_job(folder / "run")
+    found["weights"] = train(job, GlooWorker(job, rank, world_size)).weights_sha256
+    return found
+
+
+def step_of(job: TrainJob, worker: Worker, stop: bool = False) -> Step:
+    rows = tiny_split(job.data, "train")
+    model = build_model(job.model, job.data, job.training.seed, job.training.bptt_steps)
+    batches = {shard: shard_of(rows, job.data.num_shards, shard) for shard in worker.shards}
+    return Gradients(model, job, worker, ShardThreads(1)).step(0, 0, batches, stop)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return Group(request.param, tmp_path_factory.mktemp("group")).run(exchange_and_train)
+
+
+def test_the_workers_host_unequal_numbers_of_neighbouring_shards(found: Found) -> None:
+    hosted = [rank["shards"] for rank in found]
+    assert [shard for shards in hosted for shard in shards] == list(range(NUM_SHARDS))
+    assert len({len(shards) for shards in hosted}) == 2
+
+
+@pytest.mark.parametrize(("size", "dtype"), CASES)
+def test_the_ordered_sum_has_the_bits_of_one_process(
+    found: Found, size: int, dtype: torch.dtype
+) -> None:
+    rows = all_rows(size, dtype)
+    wanted = add_in_order(rows)
+    for rank in found:
+        assert rank[f"sum {size} {dtype}"].dtype == dtype
+        assert torch.equal(rank[f"sum {size} {dtype}"], wanted)
+        assert rank[f"unchanged {size} {dtype}"]
+
+
+def test_the_rows_would_show_another_order_of_adding() -> None:
+    for dtype in DTYPES:
+        rows = all_rows(1000, dtype)
+        assert not torch.equal(add_in_order(rows), add_in_order(rows.flip(0)))
+        by_two_workers = add_in_order(rows[:2]) + add_in_order(rows[2:])
+        assert not torch.equal(add_in_order(rows), by_two_workers)
+
+
+@pytest.mark.parametrize(("size", "dtype"), CASES)
+def test_all_rows_are_gathered_in_shard_order(found: Found, size: int, dtype: torch.dtype) -> None:
+    for rank in found:
+        assert torch.equal(rank[f"gather {size} {dtype}"], all_rows(size, dtype))
+
+
+@pytest.mark.parametrize(("size", "dtype"), CASES)
+def test_all_reduce_is_the_sum_of_the_workers_rows(
+    found: Found, size: int, dtype: torch.dtype
+) -> None:
+    rows = all_rows(size, dtype)
+    sums = [rows[rank["shards"][0] : rank["shards"][-1] + 1].sum(dim=0) for rank in found]
+    largest = torch.stack(sums).abs().amax(dim=0)
+    for rank in found:
+        error = (rank[f"reduce {size} {dtype}"] - torch.stack(sums).sum(dim=0)).abs()
+        assert bool((error <= largest * 8 * torch.finfo(dtype).eps).all())
+        assert torch.equal(rank[f"reduce {size} {dtype}"], found[0][f"reduce {size} {dtype}"])
+
+
+def test_the_exact_gradient_has_the_bits_of_one_process(found: Found, tmp_path: Path) -> None:
+    job = tiny_job(tmp_path)
+    alone = step_of(job, single(job))
+    for rank in found:
+        assert torch.equal(rank["exact"], alone.gradient_N)
+        assert rank["exact sums"] == (alone.loss_sum, alone.num_correct, 26, True)
+
+
+def test_the_fused_gradient_is_the_exact_one_up_to_rounding(found: Found, tmp_path: Path) -> None:
+    job = tiny_job(tmp_path)
+    alone = step_of(job, single(job))
+    for rank in found:
+        torch.testing.assert_close(rank["fused"], alone.gradient_N, rtol=1e-4, atol=1e-7)
+        loss_sum, num_correct, num_rows, stop = rank["fused sums"]
+        assert loss_sum == pytest.approx(alone.loss_sum, rel=1e-6)
+        assert (num_correct, num_rows, stop) == (alone.num_correct, 26, True)
+
+
+def test_a_whole_training_ends_with_the_weights_of_one_process(
+    found: Found, tmp_path: Path
+) -> None:
+    job = tiny_job(tmp_path)
+    alone = train(job, single(job)).weights_sha256
+    assert [rank["weights"] for rank in found] == [alone] * len(found)
+
+
+def test_one_process_needs_no_process_group() -> None:
+    rows = all_rows(7, torch.float32)
+    alone = Collectives(NUM_SHARDS, 1)
+    assert torch.equal(alone.ordered_sum(rows), add_in_order(rows))
+    assert torch.equal(alone.gather(rows), rows)
+    assert torch.equal(alone.all_reduce(rows[0]), rows[0])

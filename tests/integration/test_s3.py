@@ -1,0 +1,374 @@
+"""Run folders on S3, as moto's server speaks it on this machine."""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from moto.server import ThreadedMotoServer
+
+from orchestrator import runs
+from tests.conftest import Cli, Finished, wait_for
+from tests.unit.simulated import single, tiny_job
+from workers.checkpoint import Checkpoint, Checkpoints, Progress
+from workers.config import CheckpointConfig, TrainJob
+from workers.errors import DamagedCheckpointError, InputError, RunExistsError, StorageError
+from workers.metrics_log import MetricsLog
+from workers.run_folder import MetricsTail, RunFolder, StopRequest, StopWatch
+from workers.run_log import RunLog, logged
+from workers.storage import Storage
+from workers.train import train
+
+SECRET = "wJalrXUtnFEMI-not-to-be-seen"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "AKIATEST",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+JOB = ["submit", "--local", "--dataset", "mnist-sample", "--epochs", "2", "--json"]
+
+
+def options(port: int) -> str:
+    return (
+        f"endpoint_override=127.0.0.1:{port}&scheme=http&allow_bucket_creation=true"
+        "&region=us-east-1"
+    )
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Where the server listens."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield server.get_host_and_port()[1]
+    server.stop()
+
+
+@pytest.fixture
+def uri(port: int, request: pytest.FixtureRequest) -> str:
+    """A folder that does not exist, for each test its own."""
+    return f"s3://bucket/{abs(hash(request.node.nodeid)):x}?{options(port)}"
+
+
+@pytest.fixture
+def storage(uri: str) -> Storage:
+    storage = Storage(uri)
+    storage.create()
+    return storage
+
+
+@pytest.fixture
+def run(storage: Storage) -> RunFolder:
+    return RunFolder(storage.child("run-1"))
+
+
+@pytest.fixture
+def dead_port() -> int:
+    """Where nobody listens."""
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def all_files(storage: Storage, name: str = "") -> dict[str, bytes]:
+    """Every file below a folder."""
+    found = {}
+    for child in storage.list(name):
+        path = f"{name}/{child}" if name else child
+        try:
+            found[path] = storage.read(path)
+        except (FileNotFoundError, StorageError):
+            found |= all_files(storage, path)
+    return found
+
+
+def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
+    storage.write("a/b.txt", b"\x00\xff")
+    storage.write("a/b.txt", b"new")
+    storage.write("a/c/d", b"")
+    storage.write("keep", b"1" * 6_000_000)  # more than one part of an upload
+    assert storage.read("a/b.txt") == b"new"
+    assert storage.read("a/c/d") == b""
+    assert len(storage.read("keep")) == 6_000_000
+    assert storage.list() == ["a", "keep"]
+    assert storage.list("a") == ["b.txt", "c"]
+    assert storage.list("none") == []
+    assert storage.exists("a") and storage.exists("a/b.txt") and not storage.exists("a/x")
+    storage.delete("a")
+    storage.delete("a")
+    assert storage.list() == ["keep"]
+    storage.delete_file("keep")
+    assert storage.list() == []
+    with pytest.raises(FileNotFoundError):
+        storage.read("keep")
+
+
+def test_a_child_keeps_the_options_of_the_uri(storage: Storage, port: int) -> None:
+    child = storage.child("run").child("logs")
+    base, _, query = storage.uri.partition("?")
+    assert child.uri == f"{base}/run/logs?{query}"
+    assert child.where("a") == f"{base}/run/logs/a"
+    child.write("a", b"1")
+    assert Storage(child.uri).read("a") == b"1"
+    assert storage.list("run/logs") == ["a"]
+    assert RunFolder.at(storage.child("run").uri).run_id == "run"
+    assert storage.local_path is None
+
+
+def test_a_new_folder_is_made_once(storage: Storage) -> None:
+    assert storage.child("run").create_new() is True
+    assert storage.child("run").create_new() is False
+
+
+def test_a_missing_bucket_is_made_where_the_uri_allows_it(port: int) -> None:
+    with pytest.raises(StorageError, match="Bucket 'other' not found"):
+        Storage(f"s3://other/runs?{options(port).replace('true', 'false')}").create()
+    storage = Storage(f"s3://other/runs?{options(port)}")
+    assert storage.list() == [] and not storage.exists()
+    assert storage.child("run").create_new() is True
+    assert storage.list() == ["run"]
+
+
+def test_a_folder_is_uploaded_with_all_in_it(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "x").write_bytes(b"1")
+    storage.upload(tmp_path, "to")
+    assert storage.read("to/deep/x") == b"1"
+
+
+@pytest.mark.parametrize("option", ["regoin=us-east-1", "allow_bucket_creation=yes"])
+def test_an_option_that_nobody_knows_is_an_error_that_names_those_there_are(option: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        Storage(f"s3://bucket/runs?{option}")
+    assert f"its option {option} is none of endpoint_override, region" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"s3://AKIA:{SECRET}@bucket/runs?region=us-east-1",
+        f"s3://AKIA:{SECRET}/with/slashes@bucket/runs",
+        f"s3://bucket/runs?region=us-east-1&secret_key={SECRET}",
+        f"gs://bucket/runs?access_token={SECRET}",
+        f"hdfs://user:{SECRET}@host:8020/runs",
+        f"abfs://:{SECRET}@account.dfs.core.windows.net/runs",
+        f"abfs://container@account.dfs.core.windows.net/runs?client_secret={SECRET}",
+    ],
+)
+def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Storage(uri)
+    assert "holds credentials" in caught.value.cause
+    assert SECRET[:9] not in str(caught.value)
+    if uri.startswith("s3"):
+        assert "AWS_SECRET_ACCESS_KEY" in caught.value.cure
+
+
+def test_a_run_id_is_taken_once_and_its_files_come_back(storage: Storage) -> None:
+    run = runs.create_run(storage, "run-1", "name: x\n", "local")
+    with pytest.raises(RunExistsError):
+        runs.create_run(storage, "run-1", "name: y\n", "local")
+    assert run.storage.read(run.JOB) == b"name: x\n"
+    assert runs.read_status(run).state == "QUEUED"
+    assert [status.run_id for status in runs.list_runs(storage)] == ["run-1"]
+    run.ask_to_stop(StopRequest("time limit", 124))
+    assert StopWatch(run)() == StopRequest("time limit", 124)
+
+
+def a_checkpoint(step: int, best_epoch: int = 0) -> Checkpoint:
+    tensors = {"w": torch.full((2, 3), float(step))}
+    progress = Progress(epoch=best_epoch, step=step)
+    return Checkpoint("a" * 64, progress, tensors, {"w/exp_avg": tensors["w"]}, {})
+
+
+def test_checkpoints_are_kept_loaded_and_passed_over_when_damaged(run: RunFolder) -> None:
+    kept = Checkpoints(run, CheckpointConfig(keep_latest=2, keep_best=0))
+    for step in (1, 2, 3):
+        kept.save(a_checkpoint(step))
+    assert kept.steps() == [2, 3]
+    assert torch.equal(kept.load(3, "a" * 64).model["w"], torch.full((2, 3), 3.0))
+    damaged = "checkpoints/step-00000003/model.safetensors"
+    run.storage.write(damaged, run.storage.read(damaged)[:-1])
+    with pytest.raises(DamagedCheckpointError, match="s3://bucket/"):
+        kept.load(3, "a" * 64)
+    latest = kept.latest("a" * 64)
+    assert latest is not None and latest.progress.step == 2
+    kept.save(a_checkpoint(2))
+    assert kept.steps() == [2], "the damaged one is gone"
+
+
+def test_metrics_can_be_followed_and_are_cut_at_the_checkpoint_on_a_resume(run: RunFolder) -> None:
+    tail = MetricsTail(run)
+    assert tail.read() == []
+    with MetricsLog(run, 0) as log:
+        log.write({"kind": "start", "step": 0})
+        for step in (1, 2):
+            log.write({"kind": "step", "step": step, "loss": 0.5})
+        log.write({"kind": "epoch", "step": 2, "train_loss": 0.5})
+        assert [record["kind"] for record in tail.read()] == ["start", "step", "step", "epoch"]
+        log.write({"kind": "step", "step": 3, "loss": 0.5})
+    assert [record["step"] for record in tail.read()] == [3]
+    assert len(run.storage.list("tensorboard")) == 1
+    with MetricsLog(run, 2) as log:
+        assert log.attempt == 2
+        log.write({"kind": "start", "step": 2})
+    assert [record["step"] for record in run.read_metrics()] == [0, 1, 2, 2, 2]
+
+
+def test_a_log_is_there_at_the_end_and_goes_on_in_a_second_process(run: RunFolder) -> None:
+    for text in ("first", "second"):
+        with logged(RunLog(run, "worker-0")):
+            logging.getLogger("workers.test").warning(text)
+    lines = run.storage.read("logs/worker-0.log").decode().splitlines()
+    assert [line.split()[-1] for line in lines] == ["first", "second"]
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(dead_port: int, port: int) -> None:
+    unreachable = RunFolder.at(f"s3://bucket/run?{options(dead_port)}")
+    with logged(RunLog(unreachable, "worker-0")):
+        logging.getLogger("workers.test").warning("lost")
+
+
+def at(job: TrainJob, run: RunFolder) -> TrainJob:
+    return job.model_copy(update={"run_uri": run.storage.uri})
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_weights_of_a_local_one(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    job = tiny_job(tmp_path)
+    local = train(job, single(job)).weights_sha256
+    stopped = train(at(job, run), single(job, stop_after=4))
+    assert stopped.stopped and stopped.steps == 4
+    finished = train(at(job, run), single(job))
+    assert finished.weights_sha256 == local
+    steps = [r["step"] for r in run.read_metrics() if r["kind"] == "step"]
+    assert steps == list(range(1, 7))
+    assert len(run.storage.list("tensorboard")) == 2
+    assert run.storage.exists(run.MODEL)
+
+
+# The installed command.
+
+
+@pytest.fixture(scope="module")
+def cli(module_rnnjob: Cli, port: int) -> Cli:
+    own = {n: v for n, v in module_rnnjob.environment.items() if not n.startswith("AWS_")}
+    uri = f"s3://cli/runs?{options(port)}"
+    return replace(module_rnnjob, environment={**own, **CREDENTIALS, "RNNJOB_STORAGE": uri})
+
+
+def storage_of(cli: Cli) -> Storage:
+    return Storage(cli.environment["RNNJOB_STORAGE"])
+
+
+@pytest.fixture(scope="module")
+def done(cli: Cli) -> Finished:
+    return cli(*JOB, "--run-id", "first", "--storage", cli.environment["RNNJOB_STORAGE"])
+
+
+def test_a_job_leaves_a_whole_run_folder(cli: Cli, done: Finished) -> None:
+    assert done.exit_code == 0, done.stderr
+    folder = storage_of(cli).child("first")
+    wanted = {
+        "checkpoints", "job.yaml", "metrics.jsonl", "model.safetensors", "provenance.json",
+        "report.html", "result.json", "status.json", "tensorboard",
+    }  # fmt: skip
+    assert wanted <= set(folder.list())
+    assert json.loads(folder.read("result.json")) == done.json
+    events = folder.list("tensorboard")
+    assert len(events) == 1
+    assert b"epoch/validation_accuracy" in folder.read(f"tensorboard/{events[0]}")
+
+
+def test_the_weights_are_those_of_a_local_folder(cli: Cli, done: Finished) -> None:
+    local = cli(*JOB, "--storage", "here")
+    assert local.exit_code == 0, local.stderr
+    assert local.json["weights_sha256"] == done.json["weights_sha256"]
+
+
+def test_no_secret_is_printed_or_kept(cli: Cli, done: Finished) -> None:
+    files = all_files(storage_of(cli).child("first"))
+    assert len(files) > 10
+    assert not [name for name, data in files.items() if SECRET.encode() in data]
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_runs_are_listed_and_shown(cli: Cli, done: Finished) -> None:
+    listed = {run["run_id"]: run for run in cli("list", "--json").json["runs"]}
+    assert listed["first"]["state"] == "SUCCEEDED"
+    shown = cli("show", "first", "--json").json
+    assert shown["result"]["weights_sha256"] == done.json["weights_sha256"]
+    assert len(shown["epochs"]) == 2
+
+
+def test_an_unknown_run_ends_with_4(cli: Cli, done: Finished) -> None:
+    for verb in ("show", "stop"):
+        refused = cli(verb, "nope")
+        assert refused.exit_code == 4
+        assert refused.cause == "no run 'nope' in s3://cli/runs"
+
+
+def test_a_run_id_is_never_used_twice(cli: Cli, done: Finished) -> None:
+    again = cli(*JOB, "--run-id", "first")
+    assert again.exit_code == 2
+    assert again.cause == "the run 'first' is already in s3://cli/runs"
+
+
+def test_a_stopped_run_is_resumed_to_the_same_weights(cli: Cli, done: Finished) -> None:
+    process = cli.start(*JOB, "--run-id", "second")
+    try:
+        folder = storage_of(cli).child("second")
+        wait_for(lambda: folder.exists("status.json"), timeout=60)
+        stop = cli("stop", "second")
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert stop.exit_code == 0, stop.stderr
+    assert process.returncode == 5
+    assert runs.read_status(RunFolder(folder)).state == "STOPPED"
+    resumed = cli("resume", "second", "--local", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert resumed.json["weights_sha256"] == done.json["weights_sha256"]
+    assert not folder.exists("stop.json")
+
+
+@pytest.mark.parametrize("command", [JOB, ["list"]], ids=["submit", "list"])
+def test_an_endpoint_where_nobody_listens_is_told_soon(
+    cli: Cli, dead_port: int, command: list[str]
+) -> None:
+    started = time.monotonic()
+    refused = cli(*command, "--storage", f"s3://bucket/runs?{options(dead_port)}")
+    assert time.monotonic() - started < 15
+    assert refused.exit_code == (2 if command is JOB else 1)
+    assert refused.cause.startswith("cannot ")
+    assert "s3://bucket/runs" in refused.cause
+    assert str(dead_port) in refused.cause and "Could not connect to server" in refused.cause
+    assert "can be reached with the credentials of this environment" in refused.cure
+    assert SECRET not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [JOB, [*JOB, "--dry-run"], ["list"], ["show", "first"]], ids=" ".join
+)
+def test_a_command_given_credentials_in_the_uri_refuses_them(cli: Cli, command: list[str]) -> None:
+    query = storage_of(cli).uri.partition("?")[2]
+    refused = cli(*command, "--storage", f"s3://AKIA:{SECRET}@cli/runs?{query}")
+    assert refused.exit_code == 2
+    assert refused.cause == "the URI s3://***@cli/runs holds credentials"
+    assert "AWS_SECRET_ACCESS_KEY" in refused.cure
+    assert SECRET not in refused.stdout + refused.stderr

@@ -1,0 +1,245 @@
+"""From a run folder to its outcome, whoever trains."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import runs
+from orchestrator.execution import execute
+from orchestrator.plan import Plan
+from orchestrator.runs import RunStatus
+from tests.unit.fakes import WEIGHTS, FakeTrainer, finished, start_workers, tiny_spec, wait_until
+from workers.errors import (
+    DivergedError,
+    JobError,
+    JobStoppedError,
+    ResourcesError,
+    StorageError,
+)
+from workers.jsons import Json
+from workers.run_folder import RunFolder, StopRequest
+from workers.storage import Storage
+from workers.train import TrainResult
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return a_run(tmp_path)
+
+
+def a_run(folder: Path, **values: object) -> RunFolder:
+    spec = tiny_spec(folder, **values)
+    return runs.create_run(Storage(spec.storage), "run-1", spec.to_yaml(), "local")
+
+
+def result_of(run: RunFolder) -> Json:
+    return run.read_json(run.RESULT) or {}
+
+
+def test_a_run_goes_through_its_states_and_ends_with_its_result(run: RunFolder) -> None:
+    states: list[tuple[str, str]] = []
+
+    def look() -> None:
+        status = runs.read_status(run)
+        states.append((status.state, status.reason))
+
+    def wait(say: Callable[[str], None]) -> None:
+        look()
+        say("waiting for 2 CPUs")
+        look()
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run, workers=2)
+        look()
+        assert not run.storage.exists(run.RESULT)
+        return finished()
+
+    trainer = FakeTrainer(act, wait)
+    status = execute(run, trainer)
+    assert states == [("PENDING", ""), ("PENDING", "waiting for 2 CPUs"), ("RUNNING", "")]
+    assert trainer.seen == ["enter", "wait", "train", "exit"]
+    assert runs.read_status(run) == status
+    assert (status.state, status.exit_code, status.reason) == ("SUCCEEDED", 0, "")
+    assert (status.workers, status.attempt, status.pid) == (2, 1, os.getpid())
+    assert status.started_at and status.ended_at and status.ended_at >= status.started_at
+    assert result_of(run)["state"] == "SUCCEEDED"
+    assert result_of(run)["weights_sha256"] == WEIGHTS
+    assert run.storage.exists(run.REPORT) and run.storage.exists(run.PROVENANCE)
+
+
+def test_a_second_start_of_the_workers_is_another_attempt(run: RunFolder) -> None:
+    first: list[RunStatus] = []
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run, workers=2)
+        first.append(runs.read_status(run))
+        start_workers(run, workers=1)
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.attempt, status.workers) == (2, 1)
+    assert status.started_at == first[0].started_at
+
+
+def test_a_start_just_before_the_end_is_not_missed(run: RunFolder) -> None:
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start = {"kind": "start", "step": 0, "attempt": 1, "workers": 3, "time": 5.0}
+        run.storage.write(run.METRICS, (json.dumps(start) + "\n").encode())
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.attempt, status.workers) == ("SUCCEEDED", 1, 3)
+
+
+def test_workers_that_failed_are_restarting_until_they_start_again(run: RunFolder) -> None:
+    seen: list[RunStatus] = []
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run)
+        run.note_failure("worker 1 was killed")
+        wait_until(lambda: runs.read_status(run).state == "RESTARTING")
+        seen.append(runs.read_status(run))
+        start_workers(run)
+        seen.append(runs.read_status(run))
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert [s.state for s in seen] == ["RESTARTING", "RUNNING"]
+    assert seen[0].reason == "worker 1 was killed"
+    assert (status.state, status.attempt) == ("SUCCEEDED", 2)
+
+
+def test_the_time_limit_asks_for_a_stop_that_ends_with_124(tmp_path: Path) -> None:
+    run = a_run(tmp_path, **{"limits.time": "0.1s"})
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run)
+        wait_until(lambda: run.stop_request() is not None)
+        return finished(stopped=run.stop_request())
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.exit_code) == ("STOPPED", 124)
+    assert status.reason.startswith("time limit of ") and status.reason.endswith(" reached")
+    assert status.cure.startswith("go on from step 3: rnnjob resume run-1 --storage ")
+    assert result_of(run)["state"] == "STOPPED"
+
+
+def test_the_time_limit_does_not_run_while_the_job_is_pending(tmp_path: Path) -> None:
+    run = a_run(tmp_path, **{"limits.time": "0.05s"})
+
+    def wait(say: Callable[[str], None]) -> None:
+        with pytest.raises(AssertionError, match="in vain"):
+            wait_until(lambda: run.stop_request() is not None, timeout_s=0.5)
+
+    status = execute(run, FakeTrainer(wait=wait))
+    assert status.state == "SUCCEEDED"
+    assert run.stop_request() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "exit_code"),
+    [
+        (DivergedError("training diverged at step 3", "lower --lr"), "FAILED", 1),
+        (StorageError("cannot write x: No space left on device", "make room"), "FAILED", 1),
+        (ResourcesError("2 GPUs wanted, there are 0", "ask for fewer"), "FAILED", 6),
+        (JobStoppedError("stopped by rnnjob stop", "resume it"), "STOPPED", 5),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, JobError) else "",
+)
+@pytest.mark.parametrize("when", ["waiting", "training"])
+def test_an_error_of_the_job_becomes_its_outcome(
+    run: RunFolder, error: JobError, state: str, exit_code: int, when: str
+) -> None:
+    def fail(*_: object) -> Any:
+        raise error
+
+    trainer = FakeTrainer(wait=fail) if when == "waiting" else FakeTrainer(fail)
+    status = execute(run, trainer)
+    assert runs.read_status(run) == status
+    assert (status.state, status.exit_code) == (state, exit_code)
+    assert (status.reason, status.cure) == (error.cause, error.cure)
+    assert status.has_outcome
+    assert trainer.seen[-1] == "exit", "its resources are held no longer"
+    assert result_of(run)["state"] == state
+    assert result_of(run)["weights_sha256"] is None
+
+
+def test_any_other_exception_fails_the_run_with_its_name_in_one_line(
+    run: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(run: RunFolder, plan: Plan) -> TrainResult:
+        raise RuntimeError("something\n  unforeseen" + "!" * 1000)
+
+    status = execute(run, FakeTrainer(fail))
+    assert (status.state, status.exit_code) == ("FAILED", 1)
+    assert status.reason.startswith("RuntimeError: something unforeseen!!!")
+    assert len(status.reason) < 600
+    assert "Traceback" in caplog.text
+    assert runs.read_status(run) == status
+
+
+def test_a_stop_of_the_training_is_a_stopped_run_with_the_code_of_who_asked(
+    run: RunFolder,
+) -> None:
+    trainer = FakeTrainer(lambda run, plan: finished(StopRequest("interrupted by Ctrl-C", 130)))
+    status = execute(run, trainer)
+    assert (status.state, status.exit_code) == ("STOPPED", 130)
+    assert status.reason == "interrupted by Ctrl-C"
+    assert "rnnjob resume run-1" in status.cure
+
+
+def test_a_spec_that_cannot_be_read_fails_the_run_before_anything_is_held(run: RunFolder) -> None:
+    run.storage.write(run.JOB, b"training: {epohcs: 3}\n")
+    trainer = FakeTrainer()
+    status = execute(run, trainer)
+    assert (status.state, status.exit_code) == ("FAILED", 2)
+    assert "training.epohcs" in status.reason
+    assert trainer.seen == []
+
+
+def test_the_outcome_of_an_earlier_execution_is_forgotten(run: RunFolder) -> None:
+    earlier = replace(
+        runs.read_status(run), state="FAILED", reason="old", cure="old", exit_code=1, ended_at=1.0
+    )
+    runs.write_status(run, earlier)
+    seen: list[RunStatus] = []
+    execute(run, FakeTrainer(wait=lambda say: seen.append(runs.read_status(run))))
+    pending = seen[0]
+    assert (pending.state, pending.reason, pending.cure) == ("PENDING", "", "")
+    assert (pending.exit_code, pending.ended_at) == (None, None)
+    assert pending.submitted_at == earlier.submitted_at
+    assert runs.read_status(run).cure == ""
+
+
+def test_a_run_whose_result_cannot_be_written_has_not_succeeded(run: RunFolder) -> None:
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        assert run.storage.local_path
+        (run.storage.local_path / run.RESULT).mkdir()  # as a full disk would: no file there
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.exit_code) == ("FAILED", 1)
+    assert "result.json" in status.reason
+    assert runs.read_status(run) == status
+
+
+def test_a_run_folder_that_is_gone_is_a_failure_and_no_exception(
+    run: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        run.storage.delete()
+        assert run.storage.local_path
+        run.storage.local_path.write_text("no folder any more")
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.exit_code) == ("FAILED", 1)
+    assert "cannot" in status.reason and "run-1" in status.reason
