@@ -21,7 +21,7 @@ from orchestrator.plan import Plan, make_plan, read_spec
 from orchestrator.provenance import provenance
 from orchestrator.runs import LOCAL, RunStatus
 from orchestrator.units import parse_duration, show_duration
-from workers.errors import JobError, JobStoppedError, StorageError
+from workers.errors import JobError, JobStoppedError, NoSuchRunError, StorageError
 from workers.run_folder import MetricsTail, RunFolder, StopRequest
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def execute(run: RunFolder, trainer: Trainer) -> RunStatus:
         )
         runs.write_status(run, status)
         return _execute(run, trainer, status)
-    except StorageError as error:
+    except (StorageError, NoSuchRunError) as error:
         # The outcome itself cannot be written; who follows finds the run without one.
         log.info("%s", error.cause)
         return replace(
@@ -203,7 +203,7 @@ class _Watch:
                 self.status = replace(
                     self.status,
                     state=runs.RUNNING,
-                    reason=f"restarted: {self.status.reason}" if self._num_failures else "",
+                    reason=f"restarted: {before.reason}" if before.state == runs.RESTARTING else "",
                     attempt=record["attempt"],
                     workers=record["workers"],
                     started_at=self.status.started_at or record["time"],

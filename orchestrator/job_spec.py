@@ -35,6 +35,7 @@ from workers.config import (
     PositiveInt,
     TrainingConfig,
 )
+from workers.storage import refuse_credentials
 
 _SPEC = "the spec"
 
@@ -128,6 +129,8 @@ class JobSpec(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "JobSpec":
+        for uri in (self.storage, self.dataset.prepared or ""):
+            refuse_credentials(uri)
         shards, batch = self.dataset.num_shards, self.training.global_batch_size
         if batch % shards:
             below = batch // shards * shards

@@ -186,12 +186,6 @@ def _check_reachable(what: str, flag: str, uri: str, claims: tuple[VolumeClaim, 
                 f"{what} {uri} is of no kind that pods can reach",
                 "use one of " + ", ".join(f"{scheme}://" for scheme in _SHARED),
             )
-        if parts.password:
-            raise InputError(
-                f"{what} {parts.scheme}://…@{parts.hostname or ''}{parts.path} has a secret in "
-                "its URI, which everyone who may read the manifest would see",
-                "leave it out, and let the pods' service account give access",
-            )
         return
     path = parts.path if parts else uri
     if not path.startswith("/") or not any(claim.holds(path) for claim in claims):

@@ -108,10 +108,8 @@ def create_run(
 def next_command(run: RunFolder, verb: str, *more: str) -> str:
     """A command about a run that works when it is pasted into a shell."""
     words = ["rnnjob", verb, run.run_id, *more]
-    storage, _, options = run.storage.uri.partition("?")
-    parent = storage.rpartition("/")[0] + (f"?{options}" if options else "")
-    if parent != Storage(DEFAULT_STORAGE).uri:
-        words += ["--storage", parent]
+    if run.storage.parent_uri != Storage(DEFAULT_STORAGE).uri:
+        words += ["--storage", run.storage.parent_uri]
     return shlex.join(words)
 
 

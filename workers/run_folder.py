@@ -59,7 +59,7 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        return self.storage.uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+        return self.storage.name
 
     @property
     def poll_s(self) -> float:

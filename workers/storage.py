@@ -105,6 +105,17 @@ class Storage:
         return child
 
     @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self._root.rpartition("/")[2]
+
+    @property
+    def parent_uri(self) -> str:
+        """The URI of the folder that this one is in."""
+        base, mark, options = self.uri.partition("?" if "://" in self.uri else "\0")
+        return base.rstrip("/").rpartition("/")[0] + mark + options
+
+    @property
     def local_path(self) -> Path | None:
         """The folder as a path of this machine, if it is one."""
         return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None

@@ -77,7 +77,7 @@ class PreparedData:
 
         Returns the URI of the copy. Raises StorageError.
         """
-        name = self.folder.uri.rstrip("/").rpartition("/")[2]
+        name = self.folder.name
         target = storage.child(_PUBLISHED).child(name)
         if not target.exists(MANIFEST):
             for split in SPLITS:

@@ -44,7 +44,7 @@ class RayJobsLauncher:
         """Submits once: a job of that id that is there already is taken for this one."""
         from orchestrator.launchers.ray_client import explained
 
-        storage = run.storage.uri.partition("?")[0].rpartition("/")[0]
+        storage = run.storage.parent_uri
         request = build_request(run.run_id, run.storage.uri, storage, self._shipping)
         if self.job(run) is not None:
             return

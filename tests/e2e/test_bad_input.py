@@ -48,6 +48,7 @@ def nothing_written(rnnjob: Cli) -> bool:
         (["--set", "dataset.memory_budget=1KiB"], "above dataset.memory_budget 1.0 KiB", "MiB"),
         (["--storage", "nowhere://x"], "cannot open nowhere://x", "--storage"),
         (["--storage", "/proc/none"], "cannot create /proc/none", "--storage"),
+        (["--storage", "s3://me:word@b/runs", "--print-config"], "s3://***@b", "AWS_SECRET"),
         (["--no-such-flag"], "No such option", "rnnjob submit --help"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

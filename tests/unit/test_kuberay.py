@@ -277,7 +277,6 @@ def test_a_path_on_a_mounted_volume_is_shared(storage: str) -> None:
     ("flags", "more", "cause"),
     [
         ({"storage": "ftp://host/runs"}, {}, "of no kind that pods can reach"),
-        ({"storage": "s3://key:secret@bucket/runs"}, {}, "has a secret in its URI"),
         ({"dataset.data_dir": "/home/me/mnist"}, {}, "is on this machine"),
         ({"dataset.prepared": "/home/me/shards"}, {}, "the prepared data set /home/me/shards"),
         ({}, {"queue": "not a queue"}, "cannot be the name of a queue"),

@@ -126,3 +126,11 @@ def test_a_question_mark_in_a_path_is_a_letter_like_any_other(tmp_path: Path) ->
     child.write("a", b"1")
     assert Storage(child.uri).read("a") == b"1"
     assert child.local_path == tmp_path / "what?" / "runs" / "run-1"
+
+
+def test_name_and_parent_keep_question_marks_and_options_apart(tmp_path: Path) -> None:
+    run = Storage(f"{tmp_path}/what?/runs").child("a?b")
+    assert run.name == "a?b"
+    assert run.parent_uri == f"{tmp_path}/what?/runs"
+    remote = Storage(f"file://{tmp_path}/runs").child("r1")
+    assert (remote.name, remote.parent_uri) == ("r1", f"file://{tmp_path}/runs")
