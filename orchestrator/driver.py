@@ -5,6 +5,7 @@ Reads the job from its run folder, has Ray Train train it, and writes the outcom
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -43,8 +44,13 @@ def main(run_uri: str) -> int:
         threading.Thread(target=_stop_with, args=(os.getppid(), run), daemon=True).start()
     # On this machine, who started the driver sends what it prints to the same file.
     handler = logging.StreamHandler() if private_dir else RunLog(run, "driver")
-    with logged(handler):
-        return execute(run, RayTrainer(private_dir)).exit_code or 0
+    try:
+        with logged(handler):
+            return execute(run, RayTrainer(private_dir)).exit_code or 0
+    finally:
+        if private_dir:
+            # Who started the driver does it too, but may be gone.
+            shutil.rmtree(private_dir, ignore_errors=True)
 
 
 def _stop_with(parent: int, run: RunFolder) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import shutil
 import tempfile
 import threading
 import time
@@ -44,9 +43,6 @@ class RayTrainer:
         import ray
 
         ray.shutdown()
-        if self._private_dir:
-            # Who started the driver does it too, but may be gone.
-            shutil.rmtree(self._private_dir, ignore_errors=True)
 
     def wait_for_room(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
         """Has Ray itself queue for the workers' resources, before anything heavy is loaded."""

@@ -151,6 +151,23 @@ def test_workers_that_do_not_start_in_time_end_with_6(rnnjob: Cli, no_process_le
     assert _status(rnnjob)["state"] == "FAILED"
 
 
+def test_a_killed_client_takes_its_ray_with_it(
+    rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*JOB, "--workers", "1", "--set", "training.epochs=500")
+    waiting(lambda: len(_steps(folder)) > 5)
+    driver = psutil.Process(json.loads((folder / "status.json").read_text())["pid"])
+    private_dir = Path(driver.environ()["RNNJOB_RAY_DIR"])
+    process.kill()
+    process.communicate()
+    waiting(lambda: not driver.is_running())
+    waiting(lambda: not private_dir.exists())
+    status = _status(rnnjob)
+    assert (status["state"], status["exit_code"]) == ("STOPPED", 5)
+    assert status["reason"] == "the process that started it is gone"
+
+
 def test_a_killed_worker_costs_a_restart_and_no_bit(
     rnnjob: Cli, waiting: Callable[..., Any], undisturbed: str, no_process_left: None
 ) -> None:
