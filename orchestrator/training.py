@@ -99,7 +99,7 @@ class RayTrainer:
         return precision
 
     def train(self, plan: Plan) -> "TrainResult":
-        with tempfile.TemporaryDirectory(prefix="rnnjob-train-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="rnnjob-train-", dir=self._private_dir) as scratch:
             trainer = _trainer(plan, scratch)
             log.info("the shards are in Ray")
             answer = self._supervised(lambda: _return_value(trainer, plan), plan)
