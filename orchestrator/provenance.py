@@ -11,6 +11,8 @@ from typing import Any
 import orchestrator
 from workers.config import TrainJob
 
+SUBMIT_DIR = "RNNJOB_SUBMIT_DIR"
+"""Tells a driver where its job was submitted; its own working directory is another."""
 _PACKAGES = ("torch", "torchvision", "ray", "pyarrow", "numpy", "safetensors", "pydantic", "click")
 
 
@@ -21,7 +23,7 @@ def provenance(job: TrainJob, mode: str) -> dict[str, Any]:
         "run_id": job.run_id,
         "rnnjob": orchestrator.__version__,
         "source": _git(Path(orchestrator.__file__).parent),
-        "working_dir": _git(Path(os.environ.get("RNNJOB_SUBMIT_DIR") or Path.cwd())),
+        "working_dir": _git(Path(os.environ.get(SUBMIT_DIR) or Path.cwd())),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),

@@ -12,8 +12,6 @@ import yaml
 from orchestrator.cluster import ray_command
 from workers.errors import ClusterError, InputError
 
-DEFAULT_FILE = Path("cluster.yaml")
-
 
 def check(file: Path) -> None:
     """Asks Ray's own validator; no cloud is asked.

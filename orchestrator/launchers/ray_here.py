@@ -16,13 +16,12 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator.provenance import SUBMIT_DIR
 from workers.errors import StorageError
 from workers.run_folder import RunFolder
 
 PRIVATE_DIR = "RNNJOB_RAY_DIR"
 """Tells the driver where its own Ray keeps its files, and its processes from others."""
-SUBMIT_DIR = "RNNJOB_SUBMIT_DIR"
-"""Tells the driver where the job was submitted, for its provenance."""
 _GRACE_S = 5.0
 _NOTE_S = 3.0
 
