@@ -15,9 +15,10 @@ from orchestrator.job_spec import JobSpec
 from orchestrator.logs import read_logs
 from orchestrator.observer import is_on_a_cluster
 from orchestrator.plan import read_spec
+from orchestrator.room import Need
 from orchestrator.runs import RunStatus, next_command
 from orchestrator.units import show_duration
-from orchestrator.why import Facts, Holder, Need
+from orchestrator.why import Facts, Holder
 from workers.errors import ClusterError, InputError, JobError, StorageError
 from workers.run_folder import RunFolder
 
@@ -38,7 +39,7 @@ def gather(client: Client, name: str) -> Facts:
         command=lambda verb, *more: next_command(run, verb, *more),
         log=_last_log_lines(run),
         progress=_progress(run.read_metrics()),
-        need=_need(spec) if spec else None,
+        need=Need.of(spec) if spec else None,
         job=asked.job,
         refusal=asked.refusal,
         nodes=asked.nodes,
@@ -94,13 +95,6 @@ def _spec(run: RunFolder) -> JobSpec | None:
     return None
 
 
-def _need(spec: JobSpec) -> Need:
-    scaling = spec.scaling
-    cpus = 1.0 if scaling.cpus_per_worker == "auto" else float(scaling.cpus_per_worker)
-    gpus = {"GPU": scaling.gpus_per_worker} if scaling.gpus_per_worker else {}
-    return Need(scaling.worker_range[0], {"CPU": cpus, **gpus})
-
-
 def _last_log_lines(run: RunFolder) -> tuple[str, ...]:
     with contextlib.suppress(StorageError, FileNotFoundError):
         return tuple(str(line) for line in read_logs(run)[-_LAST_LINES:])
@@ -125,6 +119,6 @@ def _others(client: Client, status: RunStatus) -> tuple[Holder, ...]:
         if not same_place or other.state not in _HOLDING:
             continue
         spec = _spec(client.get_run(other.run_id))
-        cpus = _need(spec).each["CPU"] * (other.workers or 0) if spec else 0.0
+        cpus = Need.of(spec).each["CPU"] * (other.workers or 0) if spec else 0.0
         found.append(Holder(other.run_id, other.state, cpus))
     return tuple(found)

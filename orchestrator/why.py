@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from orchestrator import runs
 from orchestrator.cluster.dashboard import Node
 from orchestrator.cluster.jobs import RayJob, Scaling
+from orchestrator.room import Need, says_never, what_never_fits
 from orchestrator.runs import RunStatus
 from workers.errors import JobError
 from workers.jsons import Json
@@ -26,15 +27,6 @@ _MAX_CHARACTERS = 300
 _SIGKILL = (-9, 137)
 _TIME_LIMIT_EXIT = 124
 _RESOURCES_EXIT = 6
-
-
-@dataclass(frozen=True)
-class Need:
-    """What the fewest workers of a job ask for."""
-
-    workers: int
-    each: dict[str, float]
-    """CPU, and GPU where it wants any."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +165,7 @@ def _waiting(facts: Facts) -> Answer:
             facts.command("wait"),
         )
     failures = (f"the autoscaler failed: {line}" for line in facts.scaling.failures)
-    if lacking or _is_infeasible(reason):
+    if lacking or says_never(reason):
         return Answer(
             INFEASIBLE,
             lacking or reason,
@@ -192,35 +184,10 @@ def _waiting(facts: Facts) -> Answer:
     )
 
 
-def _is_infeasible(reason: str) -> bool:
-    """As `orchestrator.training.what_is_missing` words it."""
-    return "node(s) has " in reason or "have room for" in reason
-
-
 def _lacking(facts: Facts) -> str:
     """What no node, or not all of them together, can give; empty where it would fit."""
-    need, nodes = facts.need, [node for node in facts.nodes if node.is_alive]
-    if need is None or not nodes:
-        return ""
-    each = _listed(need.each)
-    rooms = [_room(node, need.each) for node in nodes]
-    if not any(rooms):
-        largest = {name: max(_has(node, name) for node in nodes) for name in need.each}
-        return f"a worker needs {each}, the largest of {len(nodes)} node(s) has {_listed(largest)}"
-    if sum(rooms) < need.workers:
-        return (
-            f"{need.workers} workers need {each} each, the {len(nodes)} node(s) have room for "
-            f"{sum(rooms)}"
-        )
-    return ""
-
-
-def _room(node: Node, each: dict[str, float]) -> int:
-    return int(min(_has(node, name) // amount for name, amount in each.items()))
-
-
-def _has(node: Node, resource: str) -> float:
-    return node.gpus_total if resource == "GPU" else node.cpus_total
+    nodes = [node.resources for node in facts.nodes if node.is_alive]
+    return what_never_fits(facts.need, nodes) if facts.need and nodes else ""
 
 
 def _held_by_others(facts: Facts) -> float:
@@ -238,10 +205,6 @@ def _of_nodes(facts: Facts) -> list[str]:
     total, free = sum(n.cpus_total for n in alive), [n.cpus_free for n in alive]
     known = "" if None in free else f", {sum(f or 0.0 for f in free):g} free"
     return [f"the cluster has {len(alive)} node(s) with {total:g} CPU{known}"]
-
-
-def _listed(resources: dict[str, float]) -> str:
-    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
 
 
 # --- failed ---
@@ -305,7 +268,7 @@ def _why_it_failed(facts: Facts) -> Answer:
     if category := _BY_ERROR.get(status.error):
         return _with_cure(facts, category, status.reason, _seen(*facts.log[-3:]))
     if status.exit_code == _RESOURCES_EXIT:
-        infeasible = _is_infeasible(status.reason) or "this machine has" in status.reason
+        infeasible = says_never(status.reason) or "this machine has" in status.reason
         category = INFEASIBLE if infeasible else WAITING
         return _with_cure(facts, category, status.reason, _seen(*_of_nodes(facts)))
     if job and job.error_type == "RUNTIME_ENV_SETUP_FAILURE":

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import Node, get_json, list_nodes
 from orchestrator.job_spec import JobSpec
+from orchestrator.room import Need, what_never_fits
 from workers.errors import ClusterError, InputError
 from workers.storage import Storage
 
@@ -105,16 +106,9 @@ def _is_here(address: str) -> bool:
 
 def does_it_fit(spec: JobSpec, nodes: list[Node]) -> str:
     """Whether the fewest workers of a job fit the nodes that are there, in words."""
-    cpus = spec.scaling.cpus_per_worker
-    per_worker = 1.0 if cpus == "auto" else float(cpus)
-    low = spec.scaling.worker_range[0]
-    room = sum(int(node.cpus_total // per_worker) for node in nodes)
-    free = sum(node.cpus_free or 0.0 for node in nodes)
-    largest = max((node.cpus_total for node in nodes), default=0.0)
-    if largest < per_worker:
-        return f"no: a worker needs {per_worker:g} CPU, the largest node has {largest:g}"
-    if room < low:
-        return f"no: {low} workers with {per_worker:g} CPU each, there is room for {room}"
-    if free < low * per_worker:
-        return f"yes, when others have ended: {free:g} CPU are free, it needs {low * per_worker:g}"
-    return f"yes: {free:g} CPU are free, it needs {low * per_worker:g}"
+    need = Need.of(spec)
+    if never := what_never_fits(need, (node.resources for node in nodes)):
+        return f"no: {never}"
+    free, wanted = sum(node.cpus_free or 0.0 for node in nodes), need.total["CPU"]
+    when = "yes" if free >= wanted else "yes, when others have ended"
+    return f"{when}: {free:g} CPU are free, it needs {wanted:g}"

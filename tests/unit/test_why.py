@@ -13,8 +13,9 @@ from orchestrator.client import Client
 from orchestrator.cluster.dashboard import Node
 from orchestrator.cluster.jobs import RayJob, Scaling
 from orchestrator.job_spec import JobSpec
+from orchestrator.room import Need
 from orchestrator.runs import RunStatus
-from orchestrator.why import Answer, Facts, Holder, Need, classify
+from orchestrator.why import Answer, Facts, Holder, classify
 from workers.errors import ClusterError, InputError
 from workers.storage import Storage
 
