@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 
+from orchestrator import runs
 from orchestrator.execution import execute
 from orchestrator.launchers.ray_here import PRIVATE_DIR
+from orchestrator.supervisor import DIED
 from orchestrator.training import RayTrainer
 from workers import secrets
 from workers.run_folder import RunFolder, StopRequest
@@ -24,7 +26,11 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the end of training is seen as soon
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else every print shows twice
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # How often Ray looks for nodes that are about to be taken away.
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "2",
+    # The elastic policy may ask for nodes that have just gone. It is the time that their resources
+    # may take; workers may take longer to start.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_DATA_LOG_LEVEL": "ERROR",
@@ -38,19 +44,31 @@ def main(run_uri: str) -> int:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     private_dir = os.environ.get(PRIVATE_DIR)
-    run = RunFolder.at(run_uri)
-    signal.signal(signal.SIGTERM, lambda *_: run.ask_to_stop(_SIGTERM))
+    run = RunFolder.at(run_uri).patient()
+    signal.signal(signal.SIGTERM, lambda *_: _terminated(run))
     if private_dir:
+        # What it preempts is this machine, and then nobody is left to be told.
+        os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
         threading.Thread(target=_stop_with, args=(os.getppid(), run), daemon=True).start()
     # On this machine, who started the driver sends what it prints to the same file.
-    handler = logging.StreamHandler() if private_dir else RunLog(run, "driver")
+    handler = logging.StreamHandler() if private_dir else RunLog(RunFolder.at(run_uri), "driver")
     try:
         with logged(handler):
-            return execute(run, RayTrainer(private_dir)).exit_code or 0
+            died = os.environ.get(DIED)
+            keeper = None if died is None else runs.keeper_process()
+            return execute(run, RayTrainer(private_dir), keeper, died or "").exit_code or 0
     finally:
         if private_dir:
             # Who started the driver does it too, but may be gone.
             shutil.rmtree(private_dir, ignore_errors=True)
+
+
+def _terminated(run: RunFolder) -> None:
+    """`ray job stop`, `rnnjob stop --force`, or a person: with a checkpoint unless told not to."""
+    request = run.stop_request()
+    if request and request.at_once:
+        os._exit(request.exit_code)
+    run.ask_to_stop(_SIGTERM)
 
 
 def _stop_with(parent: int, run: RunFolder) -> None:

@@ -5,12 +5,10 @@ it settles what the spec left open, keeps status.json true, watches the time lim
 came out.
 """
 
-import contextlib
 import logging
-import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,9 +18,16 @@ from orchestrator.outcome import write_outcome
 from orchestrator.plan import Plan, make_plan, read_spec
 from orchestrator.provenance import provenance
 from orchestrator.runs import LOCAL, RunStatus
-from orchestrator.units import parse_duration, show_duration
-from workers.errors import JobError, JobStoppedError, NoSuchRunError, StorageError
-from workers.run_folder import MetricsTail, RunFolder, StopRequest
+from orchestrator.units import parse_duration
+from orchestrator.watch import Watch
+from workers.errors import (
+    JobError,
+    JobStoppedError,
+    NoSuchRunError,
+    StorageError,
+    WorkerFailedError,
+)
+from workers.run_folder import DRIVER, RunFolder, StopRequest
 
 if TYPE_CHECKING:
     from workers.train import TrainResult
@@ -53,25 +58,38 @@ class Trainer(Protocol):
         ...
 
 
-def execute(run: RunFolder, trainer: Trainer) -> RunStatus:
+def execute(
+    run: RunFolder,
+    trainer: Trainer,
+    keeper: Mapping[str, Any] | None = None,
+    died: str = "",
+) -> RunStatus:
     """Runs a job and leaves its status, provenance, result and report in the run folder.
 
     Never raises for what goes wrong with the job: the outcome is the status.
+
+    Args:
+        keeper: `runs.keeper_process()`, where there is one.
+        died: what ended the process that ran the job before this one.
     """
+    run = run.patient()
     status = RunStatus(run.run_id, runs.FAILED)
     try:
         status = replace(
             runs.read_status(run),
             attempt=_attempts(run),
-            state=runs.PENDING,
-            reason="",
+            state=runs.RESTARTING if died else runs.PENDING,
+            reason=died,
             cure="",
             error="",
             exit_code=None,
             ended_at=None,
+            **{"keeper_pid": None, "keeper_started": None, **(keeper or {})},
             **runs.this_process(),
         )
         runs.write_status(run, status)
+        if died:
+            run.note_failure(died, DRIVER)
         return _execute(run, trainer, status)
     except (StorageError, NoSuchRunError) as error:
         # The outcome itself cannot be written; who follows finds the run without one.
@@ -87,12 +105,13 @@ def execute(run: RunFolder, trainer: Trainer) -> RunStatus:
 
 def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
     started = time.time()
-    watch = _Watch(run, status)
+    watch = Watch(run, status)
     plan: Plan | None = None
     result: TrainResult | None = None
     outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0, "reason": ""}
     try:
         spec = read_spec(run)
+        _check_budget(run, spec)
         watch.limit_s = parse_duration(spec.limits.time) if spec.limits.time else None
         with trainer, watch:
             trainer.wait_for_room(run, spec, watch.say)
@@ -126,6 +145,16 @@ def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
     return write_outcome(run, plan.job if plan else None, result, status, started)
 
 
+def _check_budget(run: RunFolder, spec: JobSpec) -> None:
+    """Ray counts lost workers of one driver; lost drivers are counted here."""
+    allowed = spec.limits.max_failures
+    if (num := run.num_failures()) > allowed:
+        raise WorkerFailedError(
+            f"{run.failures()[-1].get('reason')}; of {num} failures {allowed} are allowed",
+            f"see {runs.next_command(run, 'logs')}; allow more: --max-failures",
+        )
+
+
 def _attempts(run: RunFolder) -> int:
     """How often the workers of a run have started so far."""
     return max(
@@ -139,74 +168,3 @@ def _stopped(run: RunFolder, request: StopRequest, step: int) -> JobStoppedError
         f"go on from step {step}: {runs.next_command(run, 'resume')}",
         request.exit_code,
     )
-
-
-class _Watch:
-    """Beside the training: keeps the status true and asks for a stop at the time limit."""
-
-    def __init__(self, run: RunFolder, status: RunStatus) -> None:
-        self.status = status
-        self.limit_s: float | None = None
-        self._run = run
-        self._tail = MetricsTail(run)
-        self._num_failures = len(run.failures())
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
-
-    def __enter__(self) -> "_Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._done.set()
-        self._thread.join()
-        self._see_starts()
-
-    def say(self, reason: str) -> None:
-        """Why the job does not run yet; shown with its state."""
-        if reason != self.status.reason:
-            log.info("waiting: %s", reason)
-            self.status = replace(self.status, reason=reason)
-            runs.write_status(self._run, self.status)
-
-    def _watch(self) -> None:
-        asked = False
-        while not self._done.wait(self._run.poll_s):
-            # A storage that fails ends the training, which says why.
-            with contextlib.suppress(StorageError):
-                self._see_failures()
-                self._see_starts()
-                asked = asked or self._stop_if_late()
-
-    def _stop_if_late(self) -> bool:
-        started = self.status.started_at
-        if not self.limit_s or not started or time.time() - started <= self.limit_s:
-            return False
-        reason = f"time limit of {show_duration(self.limit_s)} reached"
-        self._run.ask_to_stop(StopRequest(reason, 124))
-        return True
-
-    def _see_failures(self) -> None:
-        """RESTARTING from a failure of the workers until they start again, or the job ends."""
-        failures = self._run.failures()
-        if len(failures) > self._num_failures:
-            self._num_failures = len(failures)
-            reason = str(failures[-1].get("reason", ""))
-            self.status = replace(self.status, state=runs.RESTARTING, reason=reason)
-            runs.write_status(self._run, self.status)
-
-    def _see_starts(self) -> None:
-        """RUNNING from the first start of the workers on; a later one is another attempt."""
-        before = self.status
-        for record in self._tail.read():
-            if record.get("kind") == "start" and record.get("attempt", 0) > self.status.attempt:
-                self.status = replace(
-                    self.status,
-                    state=runs.RUNNING,
-                    reason=f"restarted: {before.reason}" if before.state == runs.RESTARTING else "",
-                    attempt=record["attempt"],
-                    workers=record["workers"],
-                    started_at=self.status.started_at or record["time"],
-                )
-        if self.status is not before:
-            runs.write_status(self._run, self.status)

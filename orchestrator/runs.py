@@ -1,5 +1,6 @@
 """Runs in a storage: their ids and states, finding and listing them."""
 
+import os
 import re
 import secrets
 import shlex
@@ -7,9 +8,10 @@ import socket
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, get_type_hints
 
 from workers.errors import InputError, NoSuchRunError, RunExistsError
+from workers.jsons import misfit
 from workers.run_folder import RunFolder
 from workers.storage import Storage
 
@@ -17,6 +19,7 @@ SCHEMA_VERSION = 1
 QUEUED, PENDING, RUNNING, RESTARTING = "QUEUED", "PENDING", "RUNNING", "RESTARTING"
 SUCCEEDED, FAILED, STOPPED = "SUCCEEDED", "FAILED", "STOPPED"
 TERMINAL = frozenset({SUCCEEDED, FAILED, STOPPED})
+STATES = (QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED, STOPPED)
 LAST = "@last"
 LOCAL = "local"
 """The mode of a job in one process."""
@@ -41,6 +44,11 @@ class RunStatus:
     host: str = ""
     pid: int | None = None
     pid_started: float | None = None
+    keeper_pid: int | None = None
+    """Of the process that starts the one above again should it die; None where nobody does."""
+    keeper_started: float | None = None
+    job_id: str = ""
+    """Of Ray Jobs; empty where it is the run's own id."""
     submitted_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
@@ -59,6 +67,9 @@ class RunStatus:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+_STATUS_TYPES = get_type_hints(RunStatus)
 
 
 def new_run_id(name: str) -> str:
@@ -126,8 +137,14 @@ def read_status(run: RunFolder) -> RunStatus:
     content = run.read_json(run.STATUS)
     if content is None or "state" not in content:
         raise NoSuchRunError(f"{run.storage.where()} holds no run", "see rnnjob list")
-    known = {key: content[key] for key in RunStatus.__dataclass_fields__ if key in content}
-    status = RunStatus(**{"run_id": run.run_id, **known})
+    if key := misfit(content, _STATUS_TYPES):
+        raise NoSuchRunError(
+            f"{run.storage.where(run.STATUS)} is damaged: {key} is {str(content[key])[:80]!r}",
+            "see rnnjob list",
+        )
+    known = {key: content[key] for key in _STATUS_TYPES if key in content}
+    # Who renames a folder renames the run; and no file can send its reader to another folder.
+    status = RunStatus(**{**known, "run_id": run.run_id})
     if not status.is_terminal and _is_gone(status):
         return replace(
             status,
@@ -146,21 +163,32 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": me.pid, "pid_started": me.create_time()}
 
 
+def keeper_process() -> dict[str, Any]:
+    """The fields that tell who starts this process again: its parent."""
+    import psutil
+
+    parent = psutil.Process(os.getppid())
+    return {"keeper_pid": parent.pid, "keeper_started": parent.create_time()}
+
+
 def _is_gone(status: RunStatus) -> bool:
-    """Whether the process was one of this machine and runs no more. Its start tells it from a later
-    process that got the same id."""
+    """Whether the process was one of this machine and runs no more, nor who keeps it running."""
     if status.pid is None or status.host != socket.gethostname():
         return False
+    kept = status.keeper_pid is not None and _lives(status.keeper_pid, status.keeper_started)
+    return not kept and not _lives(status.pid, status.pid_started)
+
+
+def _lives(pid: int, started: float | None) -> bool:
+    """Its start tells a process from a later one that got the same id."""
     import psutil
 
     try:
-        process = psutil.Process(status.pid)
-        return (
-            process.status() == psutil.STATUS_ZOMBIE
-            or abs(process.create_time() - (status.pid_started or 0.0)) > 1.0
-        )
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - (started or 0.0)) <= 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return True
+        return False
 
 
 def list_runs(storage: Storage) -> list[RunStatus]:

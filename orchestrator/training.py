@@ -1,8 +1,7 @@
-"""A planned job through Ray Train: TorchTrainer over one Ray Data dataset per shard."""
+"""A job's training on Ray: connect, have Ray queue for room, and watch over Ray Train."""
 
 import contextlib
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator import runs
 from orchestrator.job_spec import JobSpec
 from orchestrator.plan import Plan, best_precision
+from orchestrator.room import Need, listed, what_never_fits
 from orchestrator.units import parse_duration, show_duration
-from workers.config import SPLITS
-from workers.errors import JobError, JobStoppedError, ResourcesError, WorkerFailedError
+from workers.errors import JobStoppedError, ResourcesError, StorageError
 from workers.run_folder import RunFolder, StopRequest
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class RayTrainer:
 
         self._connect(spec)
         log.info("connected to Ray")
-        group = placement_group([_bundle(spec)] * spec.scaling.worker_range[0])
+        group = placement_group([Need.of(spec).each] * spec.scaling.worker_range[0])
         try:
             while not group.wait(_ROOM_POLL_S):
                 say(what_is_missing(spec, ray.nodes(), ray.available_resources()))
@@ -72,7 +71,7 @@ class RayTrainer:
             with _own_logging():
                 ray.init(address="auto", **quiet)
             return
-        bundle, (fewest, most) = _bundle(spec), spec.scaling.worker_range
+        bundle, (fewest, most) = Need.of(spec).each, spec.scaling.worker_range
         with _own_logging():
             ray.init(
                 address="local",
@@ -99,11 +98,17 @@ class RayTrainer:
         return precision
 
     def train(self, plan: Plan) -> "TrainResult":
-        with tempfile.TemporaryDirectory(prefix="rnnjob-train-", dir=self._private_dir) as scratch:
-            trainer = _trainer(plan, scratch)
-            log.info("the shards are in Ray")
-            answer = self._supervised(lambda: _return_value(trainer, plan), plan)
-        return _result_of(answer)
+        from orchestrator.torch_trainer import build_trainer, fit, result_of
+
+        run = RunFolder.at(plan.job.run_uri).patient()
+        failures_left = plan.spec.limits.max_failures - run.num_failures()
+        trainer = build_trainer(plan, failures_left)
+        log.info("the shards are in Ray")
+        try:
+            return result_of(self._supervised(lambda: fit(trainer, failures_left), plan))
+        finally:
+            with contextlib.suppress(StorageError):
+                run.storage.delete(run.RAY_TRAIN)
 
     def _supervised(self, function: Callable[[], T], plan: Plan) -> T:
         """Runs a function beside this thread; gives up where the workers do not start in time, or
@@ -119,7 +124,7 @@ class RayTrainer:
 
         thread = threading.Thread(target=target, name="fit", daemon=True)
         thread.start()
-        run = RunFolder.at(plan.job.run_uri)
+        run = RunFolder.at(plan.job.run_uri).patient()
         stop_seen: float | None = None
         while thread.is_alive():
             thread.join(run.poll_s)
@@ -182,138 +187,9 @@ def what_is_missing(spec: JobSpec, nodes: list[dict[str, Any]], available: dict[
         nodes: as `ray.nodes()` tells them.
         available: what is free in the whole cluster, as `ray.available_resources()`.
     """
-    bundle, low = _bundle(spec), spec.scaling.worker_range[0]
-    sizes = [node["Resources"] for node in nodes if node["Alive"]]
-    wanted = _listed(bundle)
-    room = sum(
-        int(min(size.get(name, 0.0) // amount for name, amount in bundle.items())) for size in sizes
-    )
-    if not any(all(s.get(name, 0.0) >= n for name, n in bundle.items()) for s in sizes):
-        largest = {name: max((s.get(name, 0.0) for s in sizes), default=0.0) for name in bundle}
-        return (
-            f"a worker needs {wanted}, the largest of {len(sizes)} node(s) has {_listed(largest)}"
-        )
-    if room < low:
-        return f"{low} workers need {wanted} each, the {len(sizes)} node(s) have room for {room}"
-    free = _listed({name: available.get(name, 0.0) for name in bundle})
-    return f"{low} worker(s) need {wanted} each, {free} are free: others hold the rest"
-
-
-def _listed(resources: dict[str, float]) -> str:
-    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
-
-
-def _bundle(spec: JobSpec) -> dict[str, float]:
-    """The resources of one worker."""
-    cpus = spec.scaling.cpus_per_worker
-    gpus = spec.scaling.gpus_per_worker
-    bundle = {"CPU": 1.0 if cpus == "auto" else float(cpus)}
-    return bundle | ({"GPU": float(gpus)} if gpus else {})
-
-
-def _return_value(trainer: Any, plan: Plan) -> dict[str, Any]:
-    from ray.train import TrainingFailedError
-
-    try:
-        answer: dict[str, Any] = trainer.fit().return_value
-    except TrainingFailedError as error:
-        raise _explained(error, plan.spec.limits.max_failures) from error
-    return answer
-
-
-def _trainer(plan: Plan, scratch: str) -> Any:
-    from ray.train import DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from workers.ray_worker import train_on_ray
-
-    spec, job = plan.spec, plan.job
-    low, high = spec.scaling.worker_range
-    return TorchTrainer(
-        train_on_ray,
-        train_loop_config={"job": job.model_dump_json()},
-        scaling_config=ScalingConfig(
-            num_workers=low if low == high else (low, high),
-            use_gpu=spec.scaling.gpus_per_worker > 0,
-            resources_per_worker=_bundle(spec),
-        ),
-        run_config=RunConfig(
-            name=job.run_id,
-            storage_path=scratch,  # checkpoints and metrics are in the run folder, not Ray's
-            failure_config=FailureConfig(
-                max_failures=spec.limits.max_failures,
-                controller_failure_limit=spec.limits.max_failures,
-            ),
-            worker_runtime_env={
-                "env_vars": {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-            },
-            callbacks=[_failure_log(job.run_uri)],
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
-        datasets=_datasets(plan),
-        dataset_config=DataConfig(datasets_to_split=[]),
-    )
-
-
-def _failure_log(run_uri: str) -> Any:
-    """Notes each failure of the workers in the run folder; called in Ray Train's controller."""
-    from ray.train import UserCallback
-
-    class FailureLog(UserCallback):  # type: ignore[misc]  # Ray is not typed
-        def after_exception(
-            self, run_context: Any, worker_exceptions: dict[int, Exception]
-        ) -> None:
-            # An error raised here would end the job.
-            with contextlib.suppress(Exception):
-                rank, error = next(iter(worker_exceptions.items()))
-                RunFolder.at(run_uri).note_failure(f"worker {rank} failed: {_last_line(error)}")
-
-    return FailureLog()
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else repr(error)
-
-
-def _datasets(plan: Plan) -> dict[str, Any]:
-    import ray.data
-
-    from workers.ray_worker import dataset_name, shard_table
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    return {
-        dataset_name(shard): ray.data.from_arrow(
-            shard_table({split: plan.data.table(split, shard) for split in SPLITS})
-        )
-        for shard in range(plan.job.data.num_shards)
-    }
-
-
-def _result_of(answer: dict[str, Any]) -> "TrainResult":
-    from workers.run_folder import StopRequest
-    from workers.train import TrainResult
-
-    if error := answer.get("error"):
-        raise error
-    content = answer["result"]
-    stopped = content["stopped"]
-    return TrainResult(**{**content, "stopped": StopRequest(**stopped) if stopped else None})
-
-
-def _explained(error: Exception, max_failures: int) -> JobError:
-    """The cause behind a failed fit, from the worker that failed first."""
-    causes = [e for e in getattr(error, "worker_failures", {}).values() if e is not None]
-    for cause in causes:
-        seen: BaseException | None = cause
-        while seen is not None:
-            if isinstance(seen, JobError):
-                return seen
-            seen = seen.__cause__ or getattr(seen, "cause", None)
-    return WorkerFailedError(
-        f"a worker failed, and again after {max_failures} restarts: "
-        f"{_last_line(causes[0] if causes else error)}",
-        "see the workers' logs in the run folder",
+    need = Need.of(spec)
+    free = listed({name: available.get(name, 0.0) for name in need.each})
+    return what_never_fits(need, (node["Resources"] for node in nodes if node["Alive"])) or (
+        f"{need.workers} worker(s) need {listed(need.each)} each, {free} are free: others hold "
+        "the rest"
     )

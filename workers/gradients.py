@@ -26,7 +26,16 @@ MICRO_BATCH_ROWS = 128
 """Rows of one backward pass. Part of the definition of a job's result: of 64 to 1,024 rows, 128 was
 the fastest per thread on CPUs (weights and activations stay in L2)."""
 
-_NUM_SUMS = 4  # behind each gradient row: loss sum, correct rows, rows, workers that want to stop
+_NUM_SUMS = 5  # behind each gradient row: loss sum, correct rows, rows, and those of Wish
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What worker 0 wants all workers to do after this step; it rides behind the gradients."""
+
+    stop: bool = False
+    look: bool = False
+    """For a notice that one of them is to be taken away."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Step:
     loss_sum: float
     num_correct: int
     num_rows: int
-    stop: bool
+    wish: Wish
     exchange_s: float
 
 
@@ -81,14 +90,14 @@ class Gradients:
         self._model, self._job, self._worker, self._threads = model, job, worker, threads
         self._parameters: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
 
-    def step(self, epoch: int, step: int, batches: dict[int, Rows], stop: bool) -> Step:
-        """`batches`: this step's rows of each hosted shard. `stop`: this worker wants to stop."""
+    def step(self, epoch: int, step: int, batches: dict[int, Rows], wish: Wish) -> Step:
+        """`batches`: this step's rows of each hosted shard. `wish`: this worker's."""
         pieces = {shard: self._pieces(epoch, step, shard, rows) for shard, rows in batches.items()}
         if self._job.training.gradients == "fused":
             rows = [self._fused_row(pieces)]
         else:
             rows = self._threads.map(lambda shard: self._shard_row(pieces[shard]), list(pieces))
-        rows[0][-1] = float(stop)
+        rows[0][-2:] = torch.tensor([float(wish.stop), float(wish.look)])
         if self._worker.device.type == "cuda":
             torch.cuda.synchronize()  # else the exchange would seem to take the computing's time
         computed = time.perf_counter()
@@ -96,13 +105,13 @@ class Gradients:
             total = self._worker.all_reduce(rows[0])
         else:
             total = self._worker.ordered_sum(torch.stack(rows))
-        loss_sum, num_correct, num_rows, num_stop = total[-_NUM_SUMS:].tolist()
+        loss_sum, num_correct, num_rows, num_stop, num_look = total[-_NUM_SUMS:].tolist()
         return Step(
             gradient_N=total[:-_NUM_SUMS] / num_rows,
             loss_sum=loss_sum,
             num_correct=int(num_correct),
             num_rows=int(num_rows),
-            stop=num_stop > 0,
+            wish=Wish(stop=num_stop > 0, look=num_look > 0),
             exchange_s=time.perf_counter() - computed,
         )
 
@@ -168,6 +177,7 @@ class Gradients:
                 loss.detach(),
                 correct,
                 torch.full_like(correct, len(labels_B)),
+                torch.zeros_like(correct),
                 torch.zeros_like(correct),
             ]
         )

@@ -8,6 +8,9 @@ L shards of this worker, N numbers per row.
 """
 
 import logging
+import math
+import os
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -26,8 +29,11 @@ from workers.run_log import RunLog, logged
 from workers.shard_data import ShardData, rows_from_table
 from workers.shards import hosted_shards
 from workers.train import train
+from workers.worker import Notice
 
 log = logging.getLogger(__name__)
+_NOTICE_S = 2.0
+"""Looking costs all workers a round trip to an actor of Ray's."""
 
 
 def dataset_name(shard: int) -> str:
@@ -74,6 +80,8 @@ class RayWorker:
         self._job = job
         self._collectives = Collectives(job.data.num_shards, self.world_size)
         self._stop = StopWatch(RunFolder.at(job.run_uri))
+        self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
+        self._looked = time.monotonic()
 
     def load_shard(self, shard: int) -> ShardData:
         dataset = ray.train.get_dataset_shard(dataset_name(shard))
@@ -91,6 +99,19 @@ class RayWorker:
 
     def stop_requested(self) -> StopRequest | None:
         return self._stop()
+
+    def notice_due(self) -> bool:
+        if not self._watched or time.monotonic() - self._looked < _NOTICE_S:
+            return False
+        self._looked = time.monotonic()
+        return True
+
+    def notice(self) -> Notice | None:
+        info = ray.train.get_preemption_info()
+        if info is None:
+            return None
+        known = info.deadline_ms is not None
+        return Notice(info.preempted_ranks, info.deadline_ms / 1000 if known else math.inf)
 
 
 def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:

@@ -13,17 +13,28 @@
         result.json         the outcome                           the driver
         report.html         the outcome, to look at               the driver
         stop.json           asks a running job to stop            who wants it to
-        failures.jsonl      each failure of the workers           Ray Train's controller
+        failures.jsonl      what cost a restart, and resumes      who saw it
         logs/               what the processes printed
 """
 
 import json
+import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from workers.jsons import Json, parse_object
+from workers.errors import StorageError
+from workers.jsons import Json, misfit, parse_object
+from workers.records import is_record
 from workers.storage import Storage
+
+_LONGEST_PAUSE_S = 30.0
+
+WORKER, DRIVER, PREEMPTION, RESUME = "worker", "driver", "preemption", "resume"
+"""Kinds of entries of failures.jsonl. The first two count towards `limits.max_failures`; a resume
+is no failure, and begins the count anew."""
+
+_ENTRY = {"kind": str, "reason": str, "time": float, "deadline": float}
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,8 @@ class StopRequest:
 
     reason: str
     exit_code: int = 5
+    at_once: bool = False
+    """Without a checkpoint: the driver leaves as soon as it is told to."""
 
 
 class RunFolder:
@@ -49,6 +62,8 @@ class RunFolder:
     STOP = "stop.json"
     FAILURES = "failures.jsonl"
     LOGS = "logs"
+    RAY_TRAIN = ".ray-train"
+    """What Ray Train itself writes; gone when it has ended."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -56,6 +71,10 @@ class RunFolder:
     @classmethod
     def at(cls, uri: str) -> "RunFolder":
         return cls(Storage(uri))
+
+    def patient(self) -> "RunFolder":
+        """The same, for who keeps the job alive; see `Storage.patient`."""
+        return RunFolder(self.storage.patient())
 
     @property
     def run_id(self) -> str:
@@ -77,42 +96,58 @@ class RunFolder:
             return None
 
     def read_metrics(self) -> list[Json]:
-        """The records of metrics.jsonl; a line that is not whole (a torn last one) is left out."""
+        """The records of metrics.jsonl; a line that is not whole (a torn last one), or no record,
+        is left out."""
+        return _records(self._read_lines(self.METRICS))
+
+    def _read_lines(self, name: str) -> list[bytes]:
+        """None where the file is missing."""
         try:
-            lines = self.storage.read(self.METRICS).splitlines()
+            return self.storage.read(name).splitlines()
         except FileNotFoundError:
             return []
-        return [record for line in lines if (record := _parsed(line)) is not None]
 
     def ask_to_stop(self, request: StopRequest) -> None:
-        self.write_json(self.STOP, {"reason": request.reason, "exit_code": request.exit_code})
+        self.write_json(self.STOP, asdict(request))
 
     def stop_request(self) -> StopRequest | None:
         content = self.read_json(self.STOP)
         if content is None:
             return None
         code = content.get("exit_code")
-        return StopRequest(str(content.get("reason", "")), code if isinstance(code, int) else 5)
+        fits = type(code) is int and 0 < code < 256  # who stops a job did not end it well
+        return StopRequest(
+            str(content.get("reason", "")), code if fits else 5, content.get("at_once") is True
+        )
 
-    def note_failure(self, reason: str) -> None:
-        """Adds a failure of the workers, after which they may start again."""
-        lines = [*self.failures(), {"reason": reason, "time": time.time()}]
+    def note_failure(self, reason: str, kind: str = WORKER, **more: float) -> None:
+        """Adds what ended the workers or the driver, which may start again."""
+        lines = [*self.failures(), {"kind": kind, "reason": reason, "time": time.time(), **more}]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         self.storage.write(self.FAILURES, text.encode())
 
     def failures(self) -> list[Json]:
-        """The failures so far, oldest first: reason, Unix time."""
-        try:
-            lines = self.storage.read(self.FAILURES).splitlines()
-        except FileNotFoundError:
-            return []
-        return [record for line in lines if (record := _parsed(line)) is not None]
+        """All entries, oldest first: kind, reason, Unix time; of a preemption its deadline, too."""
+        parsed = [_parsed(line) for line in self._read_lines(self.FAILURES)]
+        return [entry for entry in parsed if entry and misfit(entry, _ENTRY) is None]
+
+    def num_failures(self) -> int:
+        """Those that count, since the run was submitted or resumed."""
+        kinds = [record.get("kind") for record in self.failures()]
+        if RESUME in kinds:
+            kinds = kinds[len(kinds) - kinds[::-1].index(RESUME) :]
+        return sum(kind in (WORKER, DRIVER) for kind in kinds)
 
     def forget_outcome(self) -> None:
         """Before a run is taken up again: what it came to, and what ended it."""
         for name in (self.STOP, self.RESULT, self.REPORT):
             if self.storage.exists(name):
                 self.storage.delete_file(name)
+
+
+def _records(lines: list[bytes]) -> list[Json]:
+    parsed = [_parsed(line) for line in lines]
+    return [record for record in parsed if record and is_record(record)]
 
 
 def _parsed(line: bytes) -> Json | None:
@@ -123,19 +158,25 @@ def _parsed(line: bytes) -> Json | None:
 
 
 class StopWatch:
-    """Looks for a stop request, not more often than is cheap."""
+    """Looks for a stop request, not more often than is cheap. A storage that fails ends nothing; it
+    is looked at again, after twice as long each time."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
         self._every_s = run.poll_s
-        self._looked = 0.0
+        self._looked = -math.inf
 
     def __call__(self) -> StopRequest | None:
-        now = time.monotonic()
-        if now - self._looked < self._every_s:
+        if time.monotonic() - self._looked < self._every_s:
             return None
-        self._looked = now
-        return self._run.stop_request()
+        try:
+            request = self._run.stop_request()
+            self._every_s = self._run.poll_s
+        except StorageError:
+            request = None
+            self._every_s = min(2 * self._every_s, _LONGEST_PAUSE_S)
+        self._looked = time.monotonic()
+        return request
 
 
 class MetricsTail:
@@ -164,4 +205,4 @@ class MetricsTail:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [r for line in whole.splitlines() if (r := _parsed(line)) is not None]
+        return _records(whole.splitlines())

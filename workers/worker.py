@@ -4,6 +4,7 @@ L shards of this worker, S shards of the job, N numbers per row.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -13,11 +14,20 @@ from workers.run_folder import StopRequest
 from workers.shard_data import ShardData
 
 
+@dataclass(frozen=True)
+class Notice:
+    """A machine that workers run on will be taken away, a spot instance for one."""
+
+    ranks: list[int]
+    deadline: float
+    """Unix seconds; infinite where nobody says when."""
+
+
 class Worker(Protocol):
     """What the training loop knows of the process that it runs in.
 
-    Collective methods (`ordered_sum`, `all_reduce`, `gather`) must be called by every worker of the
-    job, equally often and in the same order.
+    Collective methods (`ordered_sum`, `all_reduce`, `gather`, `notice`) must be called by every
+    worker of the job, equally often and in the same order.
     """
 
     @property
@@ -52,6 +62,14 @@ class Worker(Protocol):
 
     def stop_requested(self) -> StopRequest | None:
         """Asked of rank 0 after each step; the answer reaches the others with the gradients."""
+        ...
+
+    def notice_due(self) -> bool:
+        """Asked of rank 0 before each step: whether it is time to call `notice`."""
+        ...
+
+    def notice(self) -> "Notice | None":
+        """Collective: that a machine of the job is about to be taken away, if it is."""
         ...
 
 
@@ -98,3 +116,9 @@ class SingleProcessWorker:
 
     def stop_requested(self) -> StopRequest | None:
         return self._stop_requested()
+
+    def notice_due(self) -> bool:
+        return False
+
+    def notice(self) -> Notice | None:
+        return None

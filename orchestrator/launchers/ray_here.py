@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from orchestrator.provenance import SUBMIT_DIR
+from orchestrator.supervisor import DIED, MOST_RESTARTS, what_ended
 from workers.errors import StorageError
 from workers.run_folder import RunFolder
 
@@ -39,6 +40,7 @@ class RayHereLauncher:
         self._log: Path | None = None
         self._family: set[psutil.Process] = set()
         self._noted = 0.0
+        self._restarts_left = MOST_RESTARTS
 
     def submit(self, run: RunFolder) -> None:
         try:
@@ -48,7 +50,8 @@ class RayHereLauncher:
                 f"cannot start the driver: {error}", "see that /tmp and the run folder are writable"
             ) from error
 
-    def _start(self, run: RunFolder) -> None:
+    def _start(self, run: RunFolder, died: str = "") -> None:
+        """`died`: what ended the driver before this one."""
         # Short: Ray puts sockets below it, whose paths the kernel caps at 107 bytes.
         self._ray_dir = Path(tempfile.mkdtemp(prefix="rnnjob-", dir="/tmp"))
         self._log = self._log_path(run)
@@ -59,7 +62,7 @@ class RayHereLauncher:
                 # Python and Ray look for modules in the working directory first; a user's folder
                 # may well have a `workers` of its own.
                 cwd=self._ray_dir,
-                env={**os.environ, **driver_environment(self._ray_dir)},
+                env={**os.environ, **driver_environment(self._ray_dir), DIED: died},
                 stdin=subprocess.DEVNULL,
                 stdout=None if self._verbose else log,
                 stderr=None if self._verbose else log,
@@ -76,8 +79,14 @@ class RayHereLauncher:
         if self._process.poll() is None:
             self._note_family(self._process.pid)
             return True
+        died = what_ended(self._process.returncode)
         self._clean_up()
-        return False
+        if not died or not self._restarts_left:
+            return False
+        # As `orchestrator.supervisor` does on a cluster; here its Ray has to go first.
+        self._restarts_left -= 1
+        self._start(run, died)
+        return True
 
     def _note_family(self, driver: int) -> None:
         """Remembers the driver's descendants: once it is dead they cannot be told any more, since
@@ -95,6 +104,7 @@ class RayHereLauncher:
         return f"it last printed: {last}" if last else ""
 
     def kill(self, run: RunFolder) -> None:
+        self._restarts_left = 0
         if self._process and self._process.poll() is None:
             _end([psutil.Process(self._process.pid)], grace_s=0)
             self._process.wait()

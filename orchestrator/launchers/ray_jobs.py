@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.jobs import RayJob, find_job
 from orchestrator.launchers.base import STOPPED_BY_OTHERS
-from orchestrator.launchers.request import Shipping, build_request
+from orchestrator.launchers.request import JobRequest, Shipping, build_request
 from workers.errors import ClusterError
 from workers.run_folder import RunFolder
 from workers.secrets import write_package
@@ -33,19 +33,27 @@ class RayJobsLauncher:
     mode = "cluster"
     leaves_on_interrupt = True
 
-    def __init__(self, connection: Connection, verify: bool, shipping: Shipping) -> None:
+    def __init__(
+        self, connection: Connection, verify: bool, shipping: Shipping, job_id: str = ""
+    ) -> None:
+        """`job_id`: what Ray Jobs is to call a job that is to be submitted; else it is the run's,
+        or the one that its record names."""
         self._connection, self._verify = replace(connection, verify=verify), verify
         self._shipping = shipping
         self._connected: RayClient | None = None
         self._asked = 0.0
         self._alive = True
+        self._known_id = job_id
+
+    def request(self, run: RunFolder) -> JobRequest:
+        """What `submit` sends; the run's folder need not be there yet. Raises InputError."""
+        return build_request(self._job_id(run), run, self._shipping)
 
     def submit(self, run: RunFolder) -> None:
         """Submits once: a job of that id that is there already is taken for this one."""
         from orchestrator.launchers.ray_client import explained
 
-        storage = run.storage.parent_uri
-        request = build_request(run.run_id, run.storage.uri, storage, self._shipping)
+        request = self.request(run)
         if self.job(run) is not None:
             return
         with (
@@ -65,7 +73,14 @@ class RayJobsLauncher:
 
     def job(self, run: RunFolder) -> RayJob | None:
         """The job as Ray Jobs knows it, if it does. Raises ClusterError."""
-        return find_job(self._connection, run.run_id)
+        return find_job(self._connection, self._job_id(run))
+
+    def _job_id(self, run: RunFolder) -> str:
+        """Read once: a run that is resumed, as another job, is followed by another launcher."""
+        if not self._known_id:
+            content = run.read_json(run.STATUS) or {}
+            self._known_id = str(content.get("job_id") or run.run_id)
+        return self._known_id
 
     def is_alive(self, run: RunFolder) -> bool:
         """Asked of the cluster once a second at most. A cluster that cannot be reached right now
@@ -82,7 +97,7 @@ class RayJobsLauncher:
         from orchestrator.launchers.ray_client import explained
 
         with explained(self._connection.address):
-            self._client().stop_job(run.run_id)
+            self._client().stop_job(self._job_id(run))
         self._wait_for_end(run)
 
     def forget(self, run: RunFolder) -> bool:
@@ -94,7 +109,7 @@ class RayJobsLauncher:
             return False
         self._wait_for_end(run)  # the driver writes its outcome a moment before it ends
         with explained(self._connection.address):
-            self._client().delete_job(run.run_id)
+            self._client().delete_job(self._job_id(run))
         return True
 
     def why_it_ended(self, run: RunFolder) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.units import show_bytes
 from workers.errors import InputError
+from workers.run_folder import RunFolder
 
 MAX_UPLOAD_BYTES = 512 * 2**20
 """Ray's limit for one package."""
@@ -15,6 +16,8 @@ _PACKAGES = ("orchestrator", "workers", "safetensors", "psutil", "tensorboardX")
 """What travels with each job; Ray, torch and pyarrow are the cluster's."""
 _IGNORED = {".git", ".venv", "venv", "__pycache__"}
 _MASK = "***"
+_STOP_GRACE_S = 30
+"""How long Ray lets a job that it stops write its checkpoint; by default three seconds."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,16 @@ class JobRequest:
         }
 
 
-def build_request(run_id: str, run_uri: str, storage: str, shipping: Shipping) -> JobRequest:
-    """The request for a run whose folder is, or will be, at `run_uri`.
+def build_request(job_id: str, run: RunFolder, shipping: Shipping) -> JobRequest:
+    """The request for a run whose folder is there, or will be. `job_id`: what Ray Jobs calls it.
 
     Raises InputError where the working directory is missing or above Ray's limit.
     """
-    folders = [_package(name) for name in _PACKAGES]
-    runtime_env: dict[str, Any] = {"py_modules": [str(folder) for folder in folders]}
-    if shipping.env:
-        runtime_env["env_vars"] = dict(shipping.env)
+    folders = packages()
+    runtime_env: dict[str, Any] = {
+        "py_modules": [str(folder) for folder in folders],
+        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_GRACE_S), **shipping.env},
+    }
     if shipping.working_dir:
         runtime_env["working_dir"] = str(shipping.working_dir)
         folders.append(shipping.working_dir)
@@ -87,13 +91,18 @@ def build_request(run_id: str, run_uri: str, storage: str, shipping: Shipping) -
                 "move data out of --working-dir, or list it in .rayignore there",
             )
     return JobRequest(
-        submission_id=run_id,
-        entrypoint=shlex.join(["python", "-m", "orchestrator.driver", run_uri]),
+        submission_id=job_id,
+        entrypoint=shlex.join(["python", "-m", "orchestrator.supervisor", run.storage.uri]),
         runtime_env=runtime_env,
-        metadata={"rnnjob": run_id, "rnnjob_storage": storage},
+        metadata={"rnnjob": run.run_id, "rnnjob_storage": run.storage.parent_uri},
         secrets=tuple(shipping.secrets),
         uploads=uploads,
     )
+
+
+def packages() -> list[Path]:
+    """The folders of the packages that travel with each job."""
+    return [_package(name) for name in _PACKAGES]
 
 
 def _package(name: str) -> Path:

@@ -22,7 +22,7 @@ from workers.config import (
 from workers.run_folder import StopRequest
 from workers.shard_data import Rows, ShardData
 from workers.shards import hosted_shards
-from workers.worker import SingleProcessWorker, add_in_order
+from workers.worker import Notice, SingleProcessWorker, add_in_order
 
 T = TypeVar("T")
 # All that matters is said: the defaults may change.
@@ -152,6 +152,12 @@ class RankWorker:
         return torch.cat(self._exchange.all_of(self.rank, rows_LN))
 
     def stop_requested(self) -> StopRequest | None:
+        return None
+
+    def notice_due(self) -> bool:
+        return False
+
+    def notice(self) -> Notice | None:
         return None
 
 

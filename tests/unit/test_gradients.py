@@ -11,7 +11,15 @@ from torch import Tensor
 
 from tests.unit.simulated import on_workers, shard_of, single, tiny_job, tiny_shape
 from workers.config import DataShape, TrainJob
-from workers.gradients import MICRO_BATCH_ROWS, Gradients, ShardThreads, Step, classify, to_unit
+from workers.gradients import (
+    MICRO_BATCH_ROWS,
+    Gradients,
+    ShardThreads,
+    Step,
+    Wish,
+    classify,
+    to_unit,
+)
 from workers.model import SequenceClassifier, build_model
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.shard_data import Rows
@@ -22,6 +30,8 @@ NOISY: dict[str, Any] = {
     "model": {"dropout": 0.4, "num_layers": 2},
     "augment": {"shift_px": 1.5, "rotate_deg": 20.0, "scale": 0.2, "shear": 0.2},
 }
+
+_NO_WISH = Wish()
 
 
 def random_rows(number: int, shape: DataShape) -> Rows:
@@ -36,12 +46,12 @@ def model_of(job: TrainJob) -> SequenceClassifier:
 
 
 def step_of(
-    job: TrainJob, worker: Worker, rows: Rows, threads: int = 1, stop: bool = False
+    job: TrainJob, worker: Worker, rows: Rows, wish: Wish = _NO_WISH, threads: int = 1
 ) -> Step:
     batches = {s: shard_of(rows, job.data.num_shards, s) for s in worker.shards}
     pool = ShardThreads(threads)
     try:
-        return Gradients(model_of(job), job, worker, pool).step(0, 2, batches, stop)
+        return Gradients(model_of(job), job, worker, pool).step(0, 2, batches, wish)
     finally:
         pool.close()
 
@@ -75,7 +85,7 @@ def test_the_gradient_has_the_same_bits_for_any_number_of_threads(
 ) -> None:
     job = tiny_job(tmp_path, **noise)
     rows = random_rows(26, job.data)
-    found = [step_of(job, single(job), rows, threads) for threads in (1, 2, 3)]
+    found = [step_of(job, single(job), rows, threads=threads) for threads in (1, 2, 3)]
     assert torch.equal(found[0].gradient_N, found[1].gradient_N)
     assert torch.equal(found[0].gradient_N, found[2].gradient_N)
 
@@ -163,14 +173,16 @@ def test_a_fused_worker_without_rows_adds_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gradients", ["exact", "fused"])
-def test_one_workers_wish_to_stop_reaches_all(tmp_path: Path, gradients: str) -> None:
+def test_what_one_worker_wishes_reaches_all(tmp_path: Path, gradients: str) -> None:
     job = tiny_job(tmp_path, training={"gradients": gradients})
     rows = random_rows(26, job.data)
-    for wish in (True, False):
+    for wish in (Wish(stop=True), Wish(look=True), Wish()):
         steps = on_workers(
-            job, 3, lambda worker, w=wish: step_of(job, worker, rows, stop=w and worker.rank == 0)
+            job,
+            3,
+            lambda worker, w=wish: step_of(job, worker, rows, Wish() if worker.rank else w),
         )
-        assert [step.stop for step in steps] == [wish] * 3
+        assert [step.wish for step in steps] == [wish] * 3
 
 
 def test_a_flat_gradient_is_handed_to_the_parameters_in_their_order(tmp_path: Path) -> None:
