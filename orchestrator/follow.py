@@ -39,6 +39,7 @@ def follow(run: RunFolder, launcher: Launcher, view: View) -> RunStatus:
     Where the launcher leaves on an interrupt, the first raises Left instead, unless a second one
     within three seconds asks for the stop.
     """
+    run = run.patient()  # where the job lives in this process, it would end with it
     tail = MetricsTail(run)
     num_interrupts = 0
     while True:
@@ -95,6 +96,20 @@ def died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
         ended_at=time.time(),
         reason=f"{request.reason if request else why}: ended at once" if on_purpose else reason,
         cure=f"see {runs.next_command(run, 'logs')}, or go on: {runs.next_command(run, 'resume')}",
+    )
+    return write_outcome(run, None, None, ended, status.submitted_at or time.time())
+
+
+def given_up(run: RunFolder, status: RunStatus, why: str) -> RunStatus:
+    """Records that somebody no longer counts on a job whose cluster does not answer. Should it
+    still run there, it leaves as soon as it sees that."""
+    ended = replace(
+        status,
+        state=runs.STOPPED,
+        exit_code=5,
+        ended_at=time.time(),
+        reason=f"given up: {why}",
+        cure=f"go on elsewhere: {runs.next_command(run, 'resume', '--address', 'URL')}",
     )
     return write_outcome(run, None, None, ended, status.submitted_at or time.time())
 

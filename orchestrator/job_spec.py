@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 
 from orchestrator.presets import PRESETS
 from orchestrator.spec_tree import (
@@ -20,9 +28,11 @@ from orchestrator.spec_tree import (
     leaves,
     merge,
     nearest,
+    parse_assignment,
     parse_yaml,
     read_file,
     set_key,
+    short,
 )
 from orchestrator.units import parse_bytes, parse_duration
 from workers.config import (
@@ -38,6 +48,8 @@ from workers.config import (
 from workers.storage import refuse_credentials
 
 _SPEC = "the spec"
+_MAX_MORE_SHARDS = 1000
+"""How far above the workers a number of shards is looked for, to be proposed."""
 
 
 def _duration_text(value: Any) -> Any:
@@ -54,12 +66,22 @@ def _size_text(value: Any) -> Any:
 def _worker_count(value: Any) -> int | str:
     """A number, or `MIN:MAX` as text."""
     parts = str(value).split(":")
-    if isinstance(value, bool) or len(parts) > 2 or not all(part.isdigit() for part in parts):
+    if isinstance(value, bool) or len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise ValueError("write a number of at least 1, or MIN:MAX")
     low, high = int(parts[0]), int(parts[-1])
     if not 1 <= low <= high:
         raise ValueError("MIN must be at least 1 and at most MAX")
     return low if len(parts) == 1 else f"{low}:{high}"
+
+
+def _local_path(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a path has no zero byte")
+    try:
+        Path(value).expanduser()
+    except RuntimeError as error:  # ~ of a user who is none
+        raise ValueError(str(error)) from error
+    return value
 
 
 Duration = Annotated[str | int | float, BeforeValidator(_duration_text)]
@@ -70,7 +92,7 @@ class DatasetConfig(Config):
     """What is learned from."""
 
     name: Annotated[str, Field(min_length=1)] = "mnist"
-    data_dir: str | None = None
+    data_dir: Annotated[str, AfterValidator(_local_path)] | None = None
     """Folder with idx files; where it is null, they are downloaded."""
     prepared: str | None = None
     """URI of shards cut before; a job for a cluster carries it, so that the cluster needs
@@ -96,6 +118,8 @@ class ScalingConfig(Config):
     """Shards that a worker computes at once. `auto`: 1, or with --local all CPUs of the process."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=1, strict=True)] = 0
     """0 or 1: a worker uses one GPU, and workers that shared one could not exchange gradients."""
+    resize_interval: Duration = "1m"
+    """Of MIN:MAX: how often to look whether more workers would fit. A resize restarts them all."""
 
     @property
     def worker_range(self) -> tuple[int, int]:
@@ -107,6 +131,9 @@ class ScalingConfig(Config):
 class LimitsConfig(Config):
     time: Duration | None = None
     """The job ends, with a checkpoint, when it has run so long."""
+    steps: PositiveInt | None = None
+    """The job ends, with a checkpoint, after so many steps of the whole run, as a stop does. Unlike
+    `training.steps` it does not change the schedule of the learning rate."""
     pending_timeout: Duration = "10m"
     """The job ends when its resources are not there in time."""
     max_failures: NonNegativeInt = 3
@@ -141,7 +168,8 @@ class JobSpec(Config):
             )
         most = self.scaling.worker_range[1]
         if most > shards:
-            more = next((n for n in range(most, batch + 1) if batch % n == 0), None)
+            candidates = range(most, min(batch, most + _MAX_MORE_SHARDS) + 1)
+            more = next((n for n in candidates if batch % n == 0), None)
             raise ValueError(
                 f"workers {most} is above num_shards {shards}, and each worker needs a shard"
                 f" | take at most {shards} workers"
@@ -166,6 +194,30 @@ class JobSpec(Config):
 
     def fingerprint(self, data_fingerprint: str) -> str:
         """SHA-256 of all that decides the result: data, model, augmentation, training."""
+        return self._sha256(data_fingerprint, self.training.model_dump(mode="json"))
+
+    def lineage(self, data_fingerprint: str, num_steps: int) -> tuple[tuple[int, str], ...]:
+        """What decides a checkpoint, by the last step that it holds for, ascending.
+
+        A run that is extended goes on from checkpoints of the shorter one: how long a run is to be
+        decides its steps only through the schedule of the learning rate.
+        """
+        training = self.training.model_dump(
+            mode="json", exclude={"epochs", "steps", "earlier_ends"}
+        )
+        ends = [*self.training.earlier_ends, num_steps]
+        is_constant = self.training.schedule == "constant"
+        return tuple(
+            (
+                end,
+                self._sha256(
+                    data_fingerprint, {**training, "ends": [] if is_constant else ends[:number]}
+                ),
+            )
+            for number, end in enumerate(ends, start=1)
+        )
+
+    def _sha256(self, data_fingerprint: str, training: Mapping[str, Any]) -> str:
         dataset = {
             "fingerprint": data_fingerprint,
             "num_shards": self.dataset.num_shards,
@@ -176,7 +228,7 @@ class JobSpec(Config):
             "dataset": dataset,
             "model": self.model.model_dump(mode="json"),
             "augment": self.augment.model_dump(mode="json"),
-            "training": self.training.model_dump(mode="json"),
+            "training": training,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -214,15 +266,9 @@ def build_spec(
         merge(tree, content)
         origins.update(dict.fromkeys(leaves(content), str(file)))
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key:
-            raise SpecError(
-                f"--set '{assignment}' is not of the form a.b=value",
-                "for example --set training.epochs=3",
-            )
-        value = parse_yaml(text, f"--set {key}")
-        set_key(tree, key.strip(), value)
-        given = leaves(value, f"{key.strip()}.") if isinstance(value, dict) else [key.strip()]
+        key, value = parse_assignment(assignment)
+        set_key(tree, key, value)
+        given = leaves(value, f"{key}.") if isinstance(value, dict) else [key]
         origins.update(dict.fromkeys(given, _SPEC))
     for key, value in (flags or {}).items():
         set_key(tree, key, value)
@@ -264,19 +310,19 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> SpecError:
         _SPEC,
     )
     if first["type"] == "extra_forbidden":
-        return SpecError(f"unknown key '{dotted}' in {where}", nearest(dotted, _ALL_DOTTED))
+        return SpecError(f"unknown key '{short(dotted)}' in {where}", nearest(dotted, _ALL_DOTTED))
     message = first["msg"].removeprefix("Value error, ")
     cause, _, cure = message.partition(" | ")
     if not key:
         return SpecError(cause, cure or "see rnnjob submit --print-config")
     wanted = "; ".join(
         dict.fromkeys(
-            e["msg"].removeprefix("Value error, ")
+            short(e["msg"].removeprefix("Value error, "))
             for e in error.errors()
             if e["loc"][: len(keys)] == first["loc"][: len(keys)]
         )
     )
-    return SpecError(f"{key} is {given!r} in {where}", f"{key}: {wanted}")
+    return SpecError(f"{key} is {short(repr(given))} in {where}", f"{key}: {wanted}")
 
 
 def _dotted(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -10,6 +10,7 @@ from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.units import parse_bytes
 from workers.config import TrainJob
 from workers.run_folder import RunFolder
+from workers.shards import steps_per_epoch
 from workers.storage import Storage
 
 
@@ -48,12 +49,14 @@ def make_plan(
         run_id=run.run_id,
         run_uri=run.storage.uri,
         fingerprint=spec.fingerprint(data.shape.fingerprint),
+        lineage=spec.lineage(data.shape.fingerprint, steps_of(spec, data)),
         data=data.shape,
         model=spec.model,
         augment=spec.augment,
         training=spec.training,
         checkpoint=spec.checkpoint,
         log=spec.log,
+        stop_after_steps=spec.limits.steps,
         cpus_per_worker=1
         if spec.scaling.cpus_per_worker == "auto"
         else spec.scaling.cpus_per_worker,
@@ -81,6 +84,15 @@ def prepare_for(spec: JobSpec, num_workers: int) -> PreparedData:
         )
     data.check_budget(num_workers, parse_bytes(dataset.memory_budget))
     return data
+
+
+def steps_of(spec: JobSpec, data: PreparedData) -> int:
+    """Optimizer steps of a whole job."""
+    training, shape = spec.training, data.shape
+    per_epoch = steps_per_epoch(
+        shape.train_rows, shape.num_shards, training.global_batch_size // shape.num_shards
+    )
+    return training.steps or training.epochs * per_epoch
 
 
 def best_precision(gpu: bool) -> str:

@@ -11,6 +11,11 @@ import yaml
 from workers.errors import InputError
 
 Tree = dict[str, Any]
+_MAX_VALUES = 10_000
+"""Far more than a spec has keys. Aliases unfold: ten lines can stand for billions of values."""
+_MERGE = "tag:yaml.org,2002:merge"
+_NOT_RESOLVED = ("int", "float", "timestamp")
+"""By their look, as YAML 1.1 has it."""
 
 
 class SpecError(InputError, ValueError):
@@ -45,12 +50,70 @@ def parse_yaml(text: str, where: str) -> Any:
         ) from error
 
 
+def parse_assignment(assignment: str) -> tuple[str, Any]:
+    """Key and value of an `a.b=value`, the value read as YAML. Raises SpecError."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise SpecError(
+            f"--set '{short(assignment)}' is not of the form a.b=value",
+            "for example --set training.epochs=3",
+        )
+    return key.strip(), parse_yaml(text, f"--set {short(key)}")
+
+
+def short(text: str, length: int = 200) -> str:
+    """As much of what somebody gave as belongs into a line."""
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
 class _Loader(yaml.SafeLoader):
-    """Numbers as in YAML 1.2: 2:4 is text and not 124 in base 60, 1e-3 is a number."""
+    """Numbers as in YAML 1.2: 2:4 is text and not 124 in base 60, 1e-3 is a number. So is 2026-01-31
+    text, a key stands once, and a small file cannot unfold into a huge tree."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        root = super().get_single_node()
+        if root is not None:
+            _check_nodes(root)
+        return root
+
+
+def _check_nodes(root: yaml.Node) -> None:
+    """Counts the nodes as often as they are referred to, and so ends in a tree that holds itself.
+
+    Raises YAMLError.
+    """
+    left, num_values = [root], 1
+    while left:
+        node = left.pop()
+        children = _children(node)
+        num_values += len(children)
+        if num_values > _MAX_VALUES:
+            raise _refusal(f"more than {_MAX_VALUES} values are no spec", node)
+        left += children
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        _check_keys([key for key, _ in node.value if key.tag != _MERGE])
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _check_keys(keys: list[yaml.Node]) -> None:
+    seen = set()
+    for key in keys:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                raise _refusal(f"the key '{short(key.value)}' stands twice", key)
+            seen.add(key.value)
+
+
+def _refusal(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in ("int", "float")]
+    first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in _NOT_RESOLVED]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -82,7 +145,7 @@ def set_key(tree: Tree, dotted: str, value: Any) -> None:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
             raise SpecError(
-                f"'{dotted}' goes through '{parent}', which is no section",
+                f"'{short(dotted)}' goes through '{short(parent)}', which is no section",
                 "see rnnjob submit --print-config",
             )
     if isinstance(value, dict) and isinstance(tree.get(last), dict):

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import runs
 from orchestrator.datasets.prepared import PreparedData
-from orchestrator.job_spec import JobSpec, load_spec
+from orchestrator.job_spec import JobSpec
 from orchestrator.launchers.local import num_usable_cpus
-from orchestrator.plan import prepare_for
+from orchestrator.plan import prepare_for, steps_of
 from workers.errors import InputError, StorageError
 from workers.run_folder import RunFolder
-from workers.shards import steps_per_epoch
 from workers.storage import Storage
 
 if TYPE_CHECKING:
@@ -31,6 +30,9 @@ class Submission:
     fits: str = ""
     """Whether it fits that cluster as it is now."""
 
+    is_new: ClassVar[bool] = True
+    """Whether the run begins with it: then nothing is left of it if it cannot start."""
+
     @property
     def storage(self) -> Storage:
         return Storage(self.spec.storage)
@@ -38,13 +40,7 @@ class Submission:
     @property
     def num_steps(self) -> int:
         """Optimizer steps of the whole job."""
-        training = self.spec.training
-        per_epoch = steps_per_epoch(
-            self.data.shape.train_rows,
-            self.data.shape.num_shards,
-            training.global_batch_size // self.data.shape.num_shards,
-        )
-        return training.steps or training.epochs * per_epoch
+        return steps_of(self.spec, self.data)
 
     def warnings(self) -> list[str]:
         """What will work, but not as well as one might think."""
@@ -81,55 +77,19 @@ class Submission:
     def create_run(self) -> RunFolder:
         """Writes the run folder. Raises InputError, leaving nothing behind."""
         try:
-            spec = self.spec
-            if self.address and not spec.dataset.prepared:
-                # The cluster has neither the idx files nor this machine's cache.
-                uri = self.data.publish(self.storage)
-                spec = spec.with_values({"dataset.prepared": uri, "dataset.data_dir": None})
             return runs.create_run(
-                self.storage, self.run_id, spec.to_yaml(), self.mode, self.address
+                self.storage, self.run_id, self.carried().to_yaml(), self.mode, self.address
             )
         except StorageError as error:
             raise InputError(error.cause, error.cure) from error
 
-
-def check_again(run: RunFolder, mode: str, scaling: dict[str, Any]) -> Submission:
-    """Makes a run that ended early ready to go on, with another scaling if wanted.
-
-    Raises InputError where the run still runs, or has nothing left to do.
-    """
-    status = runs.read_status(run)
-    if status.state == runs.SUCCEEDED:
-        raise InputError(
-            f"{run.run_id} has SUCCEEDED; there is nothing to resume",
-            f"see its result: {runs.next_command(run, 'show')}",
-        )
-    if not status.is_terminal:
-        raise InputError(
-            f"{run.run_id} is {status.state}", f"stop it first: {runs.next_command(run, 'stop')}"
-        )
-    spec = load_spec(run.storage.read(run.JOB).decode(), run.storage.where(run.JOB))
-    if scaling:
-        spec = spec.with_values(scaling)
-    data = prepare_for(spec, _fewest(spec, mode))
-    submission = Submission(spec, data, run.run_id, mode)
-    run.storage.write(run.JOB, spec.to_yaml().encode())
-    run.forget_outcome()
-    runs.write_status(
-        run,
-        replace(
-            status,
-            state=runs.QUEUED,
-            mode=mode,
-            reason="",
-            cure="",
-            exit_code=None,
-            pid=None,
-            started_at=None,
-            ended_at=None,
-        ),
-    )
-    return submission
+    def carried(self) -> JobSpec:
+        """The spec, with data that the cluster finds: it has neither the idx files nor this
+        machine's cache. They are put into the storage first. Raises StorageError."""
+        if not self.address or self.spec.dataset.prepared:
+            return self.spec
+        uri = self.data.publish(self.storage)
+        return self.spec.with_values({"dataset.prepared": uri, "dataset.data_dir": None})
 
 
 def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:
@@ -147,12 +107,13 @@ def check(spec: JobSpec, mode: str, run_id: str | None = None) -> Submission:
         spec = spec.with_values({"storage": Storage(spec.storage).uri})
     except StorageError as error:
         raise InputError(error.cause, error.cure) from error
-    data = prepare_for(spec, _fewest(spec, mode))
+    data = prepare_for(spec, fewest_workers(spec, mode))
     data.verify()
     return Submission(spec, data, run_id, mode)
 
 
-def _fewest(spec: JobSpec, mode: str) -> int:
+def fewest_workers(spec: JobSpec, mode: str) -> int:
+    """That a job can begin with."""
     return 1 if mode == runs.LOCAL else spec.scaling.worker_range[0]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
 SPLITS = ("train", "validation", "test")
+Metric = Literal["validation_accuracy", "validation_loss"]
 
 
 def _number(value: Any) -> Any:
@@ -92,6 +93,9 @@ class TrainingConfig(Config):
     epochs: PositiveInt = 5
     steps: PositiveInt | None = None
     """End after so many steps, in mid-epoch if need be; `epochs` is then not used."""
+    earlier_ends: tuple[PositiveInt, ...] = ()
+    """Steps at which the run had ended before it was extended. The schedule is laid out over each
+    in turn, and then over the whole; written by `rnnjob resume --set training.epochs=N`."""
     global_batch_size: PositiveInt = 512
     """Rows of one step, over all shards; a multiple of `dataset.num_shards`."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -106,7 +110,10 @@ class TrainingConfig(Config):
     """`exact`: per shard, summed in shard order, same bits on any number of workers. `fused`: one
     backward pass per worker and one all-reduce, same result up to rounding."""
     keep: Literal["best", "last"] = "best"
-    """Final weights: of the epoch with the best validation accuracy, or of the last step."""
+    """Final weights: of the best epoch, or of the last step."""
+    metric: Metric = "validation_accuracy"
+    """What makes an epoch the best, the highest accuracy or the lowest loss; the other breaks
+    ties."""
     seed: Seed = 0
 
 
@@ -159,6 +166,8 @@ class TrainJob(Config):
     run_uri: str
     fingerprint: str
     """Of everything that decides the result."""
+    lineage: tuple[tuple[int, str], ...] = ()
+    """Of what decides a checkpoint: last step, fingerprint; see `JobSpec.lineage`."""
     data: DataShape
     model: ModelConfig
     augment: AugmentConfig
@@ -166,6 +175,8 @@ class TrainJob(Config):
     checkpoint: CheckpointConfig
     log: LogConfig
     cpus_per_worker: PositiveInt
+    stop_after_steps: PositiveInt | None = None
+    """Of the whole run; see `limits.steps` of the spec."""
 
     @model_validator(mode="after")
     def _check(self) -> "TrainJob":
@@ -174,6 +185,10 @@ class TrainJob(Config):
         if self.training.global_batch_size % self.data.num_shards:
             raise ValueError("global_batch_size must be a multiple of num_shards")
         return self
+
+    def checkpoint_fingerprint(self, step: int) -> str:
+        """Of what decides a checkpoint of that step."""
+        return next((found for end, found in self.lineage if step <= end), self.fingerprint)
 
     @property
     def rows_per_shard_step(self) -> int:

@@ -15,6 +15,7 @@
     │   └── ReplicaError                 the workers' weights are no longer the same
     ├── WorkerFailedError       exit 1   a worker process failed more often than allowed
     ├── ClusterError            exit 3   cluster unreachable or refused
+    │   ├── UnreachableError             nothing answers at its address
     │   └── NoSuchClusterError  exit 4
     ├── NoSuchRunError          exit 4
     ├── JobStoppedError         exit 5   (124 at its time limit, 130 by Ctrl-C)
@@ -90,6 +91,10 @@ class ClusterError(JobError):
     """A cluster cannot be reached, refuses, or does not start."""
 
     exit_code = 3
+
+
+class UnreachableError(ClusterError):
+    """Nothing answers: the cluster may be gone, or only out of reach from here."""
 
 
 class NoSuchClusterError(ClusterError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from orchestrator.cluster.connection import Connection
-from workers.errors import ClusterError
+from workers.errors import ClusterError, UnreachableError
 from workers.jsons import Json, parse_object
 
 _TIMEOUT_S = 10.0
@@ -30,6 +30,11 @@ class Node:
     cpus_free: float | None
     gpus_total: float = 0.0
 
+    @property
+    def resources(self) -> dict[str, float]:
+        """All that it has, whoever holds it now."""
+        return {"CPU": self.cpus_total, "GPU": self.gpus_total}
+
 
 def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -> Json:
     """The JSON object at a path of the dashboard.
@@ -46,11 +51,7 @@ def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -
     except urllib.error.HTTPError as error:
         raise _refusal(connection, error.code) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise ClusterError(
-            f"no cluster answers at {connection.address}: {reason or type(error).__name__}",
-            "check the address and that the cluster runs: rnnjob cluster status, or a browser",
-        ) from error
+        raise _no_answer(connection, error) from error
     except ValueError as error:
         raise ClusterError(
             f"what answers at {url} is no Ray dashboard: {error}",
@@ -67,6 +68,19 @@ def _opener(url: str, verify: bool) -> urllib.request.OpenerDirector:
     if parts.scheme == "https" and not verify:
         handlers.append(urllib.request.HTTPSHandler(context=ssl._create_unverified_context()))
     return urllib.request.build_opener(*handlers)
+
+
+def _no_answer(connection: Connection, error: Exception) -> ClusterError:
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, ssl.SSLCertVerificationError):  # something answers, so it is not gone
+        return ClusterError(
+            f"the certificate of {connection.address} cannot be checked: {reason.verify_message}",
+            "if you trust the network between: --no-verify",
+        )
+    return UnreachableError(
+        f"no cluster answers at {connection.address}: {reason or type(error).__name__}",
+        "check the address and that the cluster runs: rnnjob cluster status, or a browser",
+    )
 
 
 def _refusal(connection: Connection, code: int) -> ClusterError:

@@ -149,7 +149,7 @@ def test_a_job_that_was_ended_through_ray_jobs_is_stopped(
     assert (stopped.state, stopped.exit_code) == (runs.STOPPED, 5)
 
 
-def test_a_cluster_that_does_not_answer_changes_no_record(
+def test_a_cluster_that_does_not_answer_changes_no_record_until_it_is_given_up(
     run: RunFolder, client: Client, dashboard: Dashboard
 ) -> None:
     change(run, state=runs.RUNNING, address="http://127.0.0.1:9")
@@ -159,7 +159,12 @@ def test_a_cluster_that_does_not_answer_changes_no_record(
     assert isinstance(observer.refusal, ClusterError)
     with pytest.raises(InputError, match="only a run that has ended") as refused:
         client.delete("r")
-    assert "remove the folder" in refused.value.cure
+    assert "rnnjob stop r --force" in refused.value.cure
+    status = client.stop("r", force=True)
+    assert (status.state, status.exit_code) == (runs.STOPPED, 5)
+    assert "given up: no cluster answers at http://127.0.0.1:9" in status.reason
+    assert "rnnjob resume r --address URL" in status.cure
+    assert client.check_deletable("r").state == runs.STOPPED
 
 
 def test_a_run_that_was_resumed_here_is_not_asked_of_its_old_cluster(

@@ -7,23 +7,13 @@ import pytest
 
 from orchestrator import runs, submission
 from orchestrator.job_spec import JobSpec, load_spec
-from orchestrator.runs import RunStatus
 from tests.unit.fakes import tiny_spec
 from workers.errors import DataError, InputError, RunExistsError
-from workers.run_folder import RunFolder, StopRequest
-from workers.storage import Storage
 
 
 @pytest.fixture
 def spec(tmp_path: Path) -> JobSpec:
     return tiny_spec(tmp_path)
-
-
-def ended(run: RunFolder, state: str = "STOPPED") -> RunStatus:
-    status = replace(
-        runs.read_status(run), state=state, reason="old", cure="old", exit_code=5, ended_at=9.0
-    )
-    return runs.write_status(run, status)
 
 
 def test_a_check_writes_nothing_to_the_storage(spec: JobSpec, tmp_path: Path) -> None:
@@ -117,58 +107,3 @@ def test_for_a_cluster_the_data_are_published_beside_the_runs(
     fingerprints = {s.fingerprint(checked.data.shape.fingerprint) for s in (stored, checked.spec)}
     assert len(fingerprints) == 1, "it is another job now"
     assert runs.read_status(run).pid is None, "it does not die with this process"
-
-
-@pytest.mark.parametrize("state", ["STOPPED", "FAILED"])
-def test_a_run_that_ended_early_is_made_ready_to_go_on(spec: JobSpec, state: str) -> None:
-    run = submission.check(spec, "ray", "run-1").create_run()
-    run.ask_to_stop(StopRequest("old"))
-    run.write_json(run.RESULT, {"state": state})
-    before = ended(run, state)
-    resumed = submission.check_again(run, "local", {})
-    assert resumed.run_id == "run-1" and resumed.mode == "local"
-    assert run.stop_request() is None
-    assert not run.storage.exists(run.RESULT), "a stale result"
-    status = runs.read_status(run)
-    assert (status.state, status.mode, status.reason, status.cure) == ("QUEUED", "local", "", "")
-    assert (status.exit_code, status.ended_at) == (None, None)
-    assert status.submitted_at == before.submitted_at
-
-
-def test_a_run_goes_on_with_another_scaling_and_is_the_same_job(spec: JobSpec) -> None:
-    checked = submission.check(spec, "ray", "run-1")
-    run = checked.create_run()
-    ended(run)
-    resumed = submission.check_again(run, "ray", {"scaling.workers": 2})
-    stored = load_spec(run.storage.read(run.JOB).decode(), "job.yaml")
-    assert stored.scaling.workers == resumed.spec.scaling.workers == 2
-    data = checked.data.shape.fingerprint
-    assert stored.fingerprint(data) == checked.spec.fingerprint(data)
-
-
-@pytest.mark.parametrize(
-    ("state", "cause", "cure"),
-    [
-        ("SUCCEEDED", "run-1 has SUCCEEDED", "rnnjob show run-1"),
-        ("RUNNING", "run-1 is RUNNING", "rnnjob stop run-1"),
-        ("QUEUED", "run-1 is QUEUED", "rnnjob stop run-1"),
-    ],
-)
-def test_a_run_with_nothing_to_go_on_with_is_refused_and_left_as_it_is(
-    spec: JobSpec, state: str, cause: str, cure: str
-) -> None:
-    run = submission.check(spec, "local", "run-1").create_run()
-    before = runs.write_status(run, replace(runs.read_status(run), state=state))
-    with pytest.raises(InputError) as caught:
-        submission.check_again(run, "local", {})
-    assert cause in caught.value.cause and cure in caught.value.cure
-    assert runs.read_status(run) == before
-
-
-def test_a_scaling_that_does_not_fit_leaves_the_run_as_it_is(spec: JobSpec) -> None:
-    run = submission.check(spec, "ray", "run-1").create_run()
-    before = ended(run)
-    with pytest.raises(InputError, match="workers 5"):
-        submission.check_again(run, "ray", {"scaling.workers": 5})
-    assert runs.read_status(run) == before
-    assert Storage(spec.storage).list() == ["run-1"]
