@@ -1,3 +1,31 @@
-"""The submitting side of rnnjob: what runs, where, and what became of it. No torch at import."""
+"""The submitting side of rnnjob: what runs, where, and what became of it. No torch at import.
+
+>>> from orchestrator import Client, build_spec
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Client", "JobSpec", "RunStatus", "build_spec"]
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
+    from orchestrator.job_spec import JobSpec, build_spec
+    from orchestrator.runs import RunStatus
+else:
+    _HOMES = {
+        "Client": "client",
+        "JobSpec": "job_spec",
+        "RunStatus": "runs",
+        "build_spec": "job_spec",
+    }
+
+    def __getattr__(name: str) -> Any:
+        """Each is imported when it is asked for: `rnnjob --help` needs none of them."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'orchestrator' has no attribute '{name}'")
+        return getattr(importlib.import_module(f"orchestrator.{_HOMES[name]}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

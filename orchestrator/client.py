@@ -1,6 +1,6 @@
 """The Python API: submit jobs, find them, wait for them. The CLI is built on it.
 
->>> from orchestrator.client import Client
+>>> from orchestrator import Client, build_spec
 >>> client = Client(storage="s3://bucket/runs", address="http://head:8265")
 >>> run = client.submit(build_spec(flags={"training.epochs": 3}))
 >>> client.wait(run.run_id).state
@@ -9,18 +9,20 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from orchestrator import runs, submission
-from orchestrator.follow import died
+from orchestrator import resumption, runs, submission
+from orchestrator.follow import died, given_up
+from orchestrator.headers import check_headers
 from orchestrator.job_spec import JobSpec
 from orchestrator.launchers.request import Shipping
 from orchestrator.logs import LogLine, read_logs
 from orchestrator.observer import Observer, is_on_a_cluster
 from orchestrator.runs import DEFAULT_STORAGE, RunStatus, next_command
+from orchestrator.starting import ClusterJob
 from orchestrator.units import show_duration
-from workers.errors import ClusterError, InputError, WaitTimeoutError
+from workers.errors import ClusterError, InputError, UnreachableError, WaitTimeoutError
 from workers.run_folder import RunFolder, StopRequest
 from workers.storage import Storage
 
@@ -45,9 +47,13 @@ class Client:
         verify: bool = True,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """`headers`: sent with each request, beside the token that is found by itself."""
+        """`headers`: sent with each request, beside the token that is found by itself.
+
+        Raises InputError or StorageError; nothing is asked of the cluster.
+        """
         self.storage = Storage(storage)
-        self._address, self._verify, self._headers = address, verify, headers or {}
+        self._address, self._verify = address, verify
+        self._headers = check_headers(headers or {})
 
     def submit(
         self, spec: JobSpec, run_id: str | None = None, shipping: Shipping | None = None
@@ -56,16 +62,41 @@ class Client:
 
         The spec's storage is that of this client. Raises JobError; nothing is left behind then.
         """
+        return self.check(spec, run_id, shipping).start()
+
+    def check(
+        self, spec: JobSpec, run_id: str | None = None, shipping: Shipping | None = None
+    ) -> ClusterJob:
+        """What `submit` would start: its data prepared, the cluster asked, nothing written there.
+
+        Raises JobError.
+        """
         spec = spec.with_values({"storage": self.storage.uri})
         launcher = self.launcher(self._address, shipping)
         checked = submission.check_for_cluster(spec, self.connection(self._address), run_id)
-        run = checked.create_run()
-        try:
-            launcher.submit(run)
-        except BaseException:
-            run.storage.delete()
-            raise
-        return run
+        run = RunFolder(checked.storage.child(checked.run_id))
+        return ClusterJob(checked, launcher.request(run), launcher)
+
+    def resume(
+        self, name: str, values: Mapping[str, Any] | None = None, shipping: Shipping | None = None
+    ) -> RunFolder:
+        """Has the cluster take up a run that ended, wherever it ran before, and returns at once.
+
+        `values`: keys of the spec, dotted, to change; see `resumption.check_again`.
+
+        Raises JobError.
+        """
+        return self.check_again(name, values or {}, shipping).start()
+
+    def check_again(
+        self, name: str, values: Mapping[str, Any], shipping: Shipping | None = None
+    ) -> ClusterJob:
+        """What `resume` would start. Raises JobError."""
+        run = self.get_run(name)
+        connection = self.connection(self._address)
+        checked = resumption.check_again_for_cluster(run, connection, values)
+        launcher = self.launcher(self._address, shipping, checked.job_id)
+        return ClusterJob(checked, launcher.request(run), launcher)
 
     def list_runs(self) -> list[RunStatus]:
         """All runs, newest first."""
@@ -122,8 +153,9 @@ class Client:
     def stop(self, name: str, force: bool = False) -> RunStatus:
         """Asks a run to stop with a checkpoint; `force` ends it at once.
 
-        Returns the status then: STOPPED only where it was forced. Raises InputError where the run
-        has ended already, or there is no cluster to force.
+        Returns the status then: STOPPED only where it was forced, also where its cluster is gone,
+        so that the run can be resumed elsewhere or deleted. Raises InputError where the run has
+        ended already, or there is no cluster to force.
         """
         observer = self.observe(name)
         run, status = observer.run, observer.status()
@@ -132,7 +164,7 @@ class Client:
                 f"{run.run_id} has ended already: {status.state}",
                 f"see {next_command(run, 'show')}",
             )
-        run.ask_to_stop(StopRequest("rnnjob stop"))
+        run.ask_to_stop(StopRequest("rnnjob stop", at_once=force and is_on_a_cluster(status)))
         if not force:
             return status
         if not is_on_a_cluster(status):
@@ -141,6 +173,8 @@ class Client:
                 "and not on a cluster",
                 "it was asked to stop with a checkpoint; end the process there if it does not",
             )
+        if isinstance(observer.refusal, UnreachableError):
+            return given_up(run, status, observer.refusal.cause)
         launcher = self.launcher(status.address)
         launcher.kill(run)
         return died(run, launcher, status)
@@ -161,17 +195,21 @@ class Client:
         if status.is_terminal:
             return status
         stop = f"{next_command(run, 'stop')}, then {next_command(run, 'wait')}"
-        gone = f"; if its cluster is gone for good, remove the folder: {run.storage.where()}"
+        gone = f"; if its cluster is gone for good: {next_command(run, 'stop', '--force')}"
         raise InputError(
             f"{run.run_id} is {status.state}; only a run that has ended can be deleted",
             stop + (gone if observer.refusal else ""),
         )
 
-    def launcher(self, address: str | None, shipping: Shipping | None = None) -> "RayJobsLauncher":
+    def launcher(
+        self, address: str | None, shipping: Shipping | None = None, job_id: str = ""
+    ) -> "RayJobsLauncher":
         """How the cluster at an address is spoken to. Raises InputError without one."""
         from orchestrator.launchers.ray_jobs import RayJobsLauncher
 
-        return RayJobsLauncher(self.connection(address), self._verify, shipping or Shipping())
+        return RayJobsLauncher(
+            self.connection(address), self._verify, shipping or Shipping(), job_id
+        )
 
     def connection(self, address: str | None) -> "Connection":
         """The way to a cluster, with this client's headers. Raises InputError."""

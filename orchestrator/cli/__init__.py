@@ -6,15 +6,19 @@ pydantic.
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator import __version__
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 # name: (module, help); the help stands here so that listing the commands imports none of them
 _COMMANDS = {
     "submit": ("submit", "Train a job: in this process, on Ray here, or on a cluster."),
-    "list": ("show", "List the runs of a storage, newest first."),
+    "list": ("listing", "List the runs of a storage, newest first."),
     "show": ("show", "Show a run: state, metrics, result, files."),
     "status": ("status", "Tell the state of a run in one line."),
     "describe": ("describe", "Tell all that is known of a run, and what Ray Jobs says."),
@@ -23,9 +27,12 @@ _COMMANDS = {
     "why": ("why", "Say why a run does not run, or why it failed."),
     "stop": ("stop", "Ask a running job to stop, with a checkpoint."),
     "resume": ("resume", "Take a run up again where its last checkpoint left it."),
+    "reproduce": ("reproduce", "Run a run again and say whether it is the same."),
+    "drill": ("drill", "Prove that nothing is lost: a job with faults, held against one without."),
     "delete": ("delete", "Remove a run that has ended."),
     "export": ("export", "Print a job as a manifest for KubeRay."),
     "doctor": ("doctor", "Check this machine, storage, data set and cluster."),
+    "completion": ("completion", "Print a script that completes commands in your shell."),
     "data": ("data", "Prepare data sets."),
     "cluster": ("cluster", "Bring a Ray cluster up or down, here or with Ray's launcher."),
 }
@@ -45,6 +52,17 @@ class _Lazy(click.Group):
         module = importlib.import_module(f"orchestrator.cli.{_COMMANDS[name][0]}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        # Not the group's own: it would load each command for its help.
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_HEADERS_VARIABLES = ["RNNJOB_HEADERS", "RAY_JOB_HEADERS"]
+"""The second is that of `ray job`."""
+
 
 def address_option(function: Callable[P, R]) -> Callable[P, R]:
     return click.option(
@@ -25,10 +28,24 @@ def address_option(function: Callable[P, R]) -> Callable[P, R]:
     )(function)
 
 
+def request_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds --headers and --verify, of all requests to a cluster; see `headers_from`."""
+    headers = click.option(
+        "--headers",
+        envvar=_HEADERS_VARIABLES,
+        metavar="JSON",
+        help='Sent with each request to the cluster, and shown nowhere: \'{"Name": "value"}\'.  '
+        f"[env: {', '.join(_HEADERS_VARIABLES)}]",
+    )
+    verify = click.option(
+        "--verify/--no-verify", default=True, help="Check the cluster's certificate."
+    )
+    return headers(verify(function))
+
+
 _CLUSTER: list[Callable[[Any], Any]] = [
     address_option,
-    click.option("--headers", metavar="JSON", help="Sent with each request to the cluster."),
-    click.option("--verify/--no-verify", default=True, help="Check the cluster's certificate."),
+    request_options,
     click.option("-d", "--no-wait", "--detach", is_flag=True, help="Submit and return at once."),
     click.option(
         "--working-dir",
@@ -77,16 +94,9 @@ def shipping_from(
 
 def headers_from(text: str | None) -> dict[str, str]:
     """The headers of --headers. Raises InputError."""
-    from workers.jsons import parse_object
+    from orchestrator.headers import parse_headers
 
-    if text is None:
-        return {}
-    try:
-        return {str(key): str(value) for key, value in parse_object(text).items()}
-    except ValueError as error:
-        raise InputError(
-            f"--headers is no JSON object: {error}", """--headers '{"Name": "value"}'"""
-        ) from error
+    return {} if text is None else parse_headers(text)
 
 
 def _lines(file: Path | None) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.common import explained, json_option, print_json
+from orchestrator.cli.completing import datasets
 from workers.errors import InputError
 
 
@@ -19,6 +20,7 @@ def data_command() -> None:
     default="mnist",
     show_default=True,
     metavar="NAME",
+    shell_complete=datasets,
     help="mnist, fashion-mnist, kmnist or mnist-sample.",
 )
 @click.option(

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from orchestrator.cli.cluster_options import request_options
 from orchestrator.cli.common import explained, print_json
 from orchestrator.cli.run_options import client_for, run_options
 from workers.errors import InputError
@@ -11,9 +12,12 @@ from workers.errors import InputError
 
 @click.command("delete")
 @run_options
+@request_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @explained
-def delete_command(run_name: str, storage: str | None, as_json: bool, yes: bool) -> None:
+def delete_command(
+    run_name: str, storage: str | None, headers: str | None, verify: bool, as_json: bool, yes: bool
+) -> None:
     """Remove a run that has ended: its folder, and what its cluster remembers of the job.
 
     RUN: an id, a unique prefix, or @last. Says what it removes, and asks first.
@@ -21,7 +25,7 @@ def delete_command(run_name: str, storage: str | None, as_json: bool, yes: bool)
     from orchestrator.runs import next_command
     from orchestrator.units import show_bytes
 
-    client = client_for(storage)
+    client = client_for(storage, headers, verify)
     run = client.get_run(run_name)
     client.check_deletable(run.run_id)
     num_files, num_bytes = run.storage.usage()

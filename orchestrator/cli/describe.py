@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.cluster_options import request_options
 from orchestrator.cli.common import explained, one_line, print_json
 from orchestrator.cli.run_options import client_for, run_options, status_line
 
@@ -17,15 +18,18 @@ _LAST_MESSAGE_LINES = 5
 
 @click.command("describe")
 @run_options
+@request_options
 @explained
-def describe_command(run_name: str, storage: str | None, as_json: bool) -> None:
+def describe_command(
+    run_name: str, storage: str | None, headers: str | None, verify: bool, as_json: bool
+) -> None:
     """Tell all that is known of a run: state, spec, provenance, files, and what Ray Jobs says.
 
     RUN: an id, a unique prefix, or @last.
     """
     import yaml
 
-    client = client_for(storage)
+    client = client_for(storage, headers, verify)
     run = client.get_run(run_name)
     status = client.status(run.run_id)
     spec = run.storage.read(run.JOB).decode()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.cluster_options import request_options
 from orchestrator.cli.common import explained, print_json
 from orchestrator.cli.run_options import client_for, run_options
 from workers.errors import InputError
@@ -18,6 +19,7 @@ _DRIVER = "driver"
 
 @click.command("logs")
 @run_options
+@request_options
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 @click.option("--rank", metavar="R|driver", help="Only those of one worker, or of the driver.")
@@ -26,6 +28,8 @@ _DRIVER = "driver"
 def logs_command(
     run_name: str,
     storage: str | None,
+    headers: str | None,
+    verify: bool,
     as_json: bool,
     follow: bool,
     tail: int | None,
@@ -42,7 +46,7 @@ def logs_command(
             "--json is one document and --follow has no end", "leave one of the two out"
         )
     keep = _filter(rank, grep)
-    client = client_for(storage)
+    client = client_for(storage, headers, verify)
     run_id = client.get_run(run_name).run_id
     lines = client.logs(run_id, keep, follow, tail)
     if as_json:

@@ -10,9 +10,10 @@ import click
 from orchestrator import runs
 from orchestrator.cli.common import one_line, print_json, terminated_as
 from orchestrator.cli.view import JobView, show_outcome
-from orchestrator.follow import Left, Terminated, died, follow
+from orchestrator.follow import Left, Terminated, follow
 from orchestrator.launchers.base import Launcher
 from orchestrator.runs import RunStatus, next_command
+from orchestrator.starting import start
 from orchestrator.submission import Submission
 from workers.run_folder import RunFolder
 
@@ -27,44 +28,41 @@ def run_to_end(
     as_json: bool,
     quiet: bool,
     verbose: bool,
-    is_new: bool = True,
 ) -> NoReturn:
-    """Never returns: ends the process with the job's exit code.
+    """Never returns: ends the process with the job's exit code."""
+    view = JobView(submission.num_steps, submission.spec.log.print_every_steps, quiet=quiet)
+    print_id = quiet and not as_json
+    status = follow_to_end(run, submission, launcher, view, print_id=print_id, verbose=verbose)
+    leave_with(run, status, as_json=as_json, quiet=quiet, view=view)
 
-    `is_new`: the run began with this call, so that nothing is to be left of it if it cannot start.
-    """
+
+def follow_to_end(
+    run: RunFolder,
+    submission: Submission,
+    launcher: Launcher,
+    view: JobView,
+    *,
+    print_id: bool,
+    verbose: bool,
+) -> RunStatus:
+    """The terminal status; ends the process only where Ctrl-C leaves a job that goes on."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
-    every = submission.spec.log.print_every_steps
-    with JobView(submission.num_steps, every, quiet=quiet) as view:
+    with view:
         for warning in submission.warnings():
             view.note(f"warning: {warning}")
         view.note(f"run {run.run_id}")
-        if quiet and not as_json:
+        if print_id:
             click.echo(run.run_id)  # at once: it is what others need to stop it
         try:
             with terminated_as(Terminated):
-                _submit(run, launcher, is_new)
-                status = _follow(run, launcher, view)
+                start(run, launcher, submission.is_new)
+                return _follow(run, launcher, view)
         except Left:
             view.note(
                 "it goes on: "
                 + ", ".join(next_command(run, verb) for verb in ("logs", "wait", "stop"))
             )
-            _leave(_INTERRUPTED)
-    leave_with(run, status, as_json=as_json, quiet=quiet, view=view)
-
-
-def _submit(run: RunFolder, launcher: Launcher, is_new: bool) -> None:
-    before = runs.read_status(run)
-    try:
-        launcher.submit(run)
-    except BaseException:
-        _kill(run, launcher)
-        if is_new:
-            run.storage.delete()
-        else:
-            died(run, launcher, before)
-        raise
+            leave(_INTERRUPTED)
 
 
 def _follow(run: RunFolder, launcher: Launcher, view: JobView) -> RunStatus:
@@ -75,13 +73,9 @@ def _follow(run: RunFolder, launcher: Launcher, view: JobView) -> RunStatus:
     except Left:
         raise
     except BaseException:
-        _kill(run, launcher)
+        if not launcher.leaves_on_interrupt:
+            launcher.kill(run)
         raise
-
-
-def _kill(run: RunFolder, launcher: Launcher) -> None:
-    if not launcher.leaves_on_interrupt:
-        launcher.kill(run)
 
 
 def leave_with(
@@ -94,11 +88,16 @@ def leave_with(
             f"look next: {next_command(run, 'show')}, or open {run.storage.where(run.REPORT)}"
         )
     else:
-        click.echo(f"Error: {status.state}: {one_line(status.reason)}", err=True)
-        click.echo(f"Try: {one_line(status.cure or next_command(run, 'show'))}", err=True)
+        show_failure(run, status)
     if as_json:
         print_json(run.read_json(run.RESULT) or status.to_json())
-    _leave(status.exit_code if status.exit_code is not None else 1)
+    leave(status.exit_code if status.exit_code is not None else 1)
+
+
+def show_failure(run: RunFolder, status: RunStatus) -> None:
+    """One line of cause and one of cure, for a run that did not end well."""
+    click.echo(f"Error: {status.state}: {one_line(status.reason)}", err=True)
+    click.echo(f"Try: {one_line(status.cure or next_command(run, 'show'))}", err=True)
 
 
 def launcher_here(mode: str, verbose: bool) -> Launcher:
@@ -112,7 +111,7 @@ def launcher_here(mode: str, verbose: bool) -> Launcher:
     return RayHereLauncher(verbose)
 
 
-def _leave(exit_code: int) -> NoReturn:
+def leave(exit_code: int) -> NoReturn:
     """At once, without waiting for threads: after a second Ctrl-C the job's may still run."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""rnnjob list, show: what the run folders tell."""
+"""rnnjob show"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,95 +12,15 @@ from orchestrator.cli.common import (
     print_json,
     storage_option,
 )
+from orchestrator.cli.run_options import run_argument
 from workers.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from orchestrator.runs import RunStatus
 
-_DEFAULT_LAST = 20
-
-
-@click.command("list")
-@storage_option
-@click.option("-a", "--all", "show_all", is_flag=True, help=f"Not only the last {_DEFAULT_LAST}.")
-@click.option("-n", "--last", type=click.IntRange(min=1), help="Only the last so many.")
-@click.option("--state", metavar="STATE", help="Only runs in this state.")
-@json_option
-@click.option("-q", "--quiet", is_flag=True, help="Only the ids.")
-@explained
-def list_command(
-    storage: str | None,
-    show_all: bool,
-    last: int | None,
-    state: str | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """List the runs of a storage, newest first."""
-    place = open_storage(storage)
-    found = runs.list_runs(place)
-    if state:
-        found = [status for status in found if status.state == state.upper()]
-    shown = found if show_all else found[: last or _DEFAULT_LAST]
-    if quiet:
-        for status in shown:
-            click.echo(status.run_id)
-        return
-    rows = [_row(RunFolder(place.child(status.run_id)), status) for status in shown]
-    if as_json:
-        print_json({"schema_version": 1, "runs": rows})
-        return
-    _print_rows(rows, place.where())
-    if len(shown) < len(found):
-        click.echo(f"{len(found) - len(shown)} older ones: --all", err=True)
-
-
-def _row(run: RunFolder, status: "RunStatus") -> dict[str, Any]:
-    result = (run.read_json(run.RESULT) or {}) if status.is_terminal else {}
-    return {
-        **status.to_json(),
-        "test_accuracy": result.get("test_accuracy"),
-        "epochs": result.get("epochs"),
-        "weights_sha256": result.get("weights_sha256"),
-    }
-
-
-def _print_rows(rows: list[dict[str, Any]], where: str) -> None:
-    from rich.table import Table
-
-    from orchestrator.cli.view import age, plain_console
-
-    if not rows:
-        click.echo(f"no runs in {where}", err=True)
-        return
-    console = plain_console()
-    columns = {
-        "RUN": [row["run_id"] for row in rows],
-        "STATE": [row["state"] for row in rows],
-        "MODE": [row["mode"] for row in rows],
-        "WORKERS": [str(row["workers"] or "-") for row in rows],
-        "EPOCHS": [str(row["epochs"] or "-") for row in rows],
-        "TEST ACC.": [_percent(row["test_accuracy"]) for row in rows],
-        "WEIGHTS": [(row["weights_sha256"] or "-")[:12] for row in rows],
-        "AGE": [age(row["submitted_at"]) for row in rows],
-    }
-    widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
-    for name in ("MODE", "WORKERS", "WEIGHTS", "EPOCHS", "AGE"):
-        # An id that is cut off cannot be copied: rather a column less.
-        if sum(widths[shown] for shown in columns) > console.width:
-            del columns[name]
-    table = Table(*columns, box=None, pad_edge=False)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
-    console.print(table, soft_wrap=True)
-
-
-def _percent(value: float | None) -> str:
-    return f"{value:.2%}" if value is not None else "-"
-
 
 @click.command("show")
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @storage_option
 @json_option
 @explained

@@ -1,6 +1,7 @@
 """The flags that make a spec, for each command that takes one."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -8,6 +9,8 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.cli.common import storage_option
+from orchestrator.cli.completing import datasets, one_of, presets
+from workers.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.job_spec import JobSpec
@@ -27,13 +30,18 @@ _KEYS = {
     "workers": "scaling.workers",
     "cpus_per_worker": "scaling.cpus_per_worker",
     "gpus_per_worker": "scaling.gpus_per_worker",
+    "metric": "training.metric",
     "checkpoint_every": "checkpoint.every_steps",
+    "keep_latest": "checkpoint.keep_latest",
     "storage": "storage",
     "name": "name",
     "time": "limits.time",
     "pending_timeout": "limits.pending_timeout",
     "max_failures": "limits.max_failures",
 }
+
+# value of --metric: its --mode
+_MODES = {"validation_accuracy": "max", "validation_loss": "min"}
 
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
@@ -43,7 +51,9 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         metavar="FILE",
         help="A spec in YAML; see --print-config.",
     ),
-    click.option("--preset", metavar="NAME", help="Start from 'default' or 'seed'."),
+    click.option(
+        "--preset", metavar="NAME", shell_complete=presets, help="Start from 'default' or 'seed'."
+    ),
     click.option(
         "--set",
         "assignments",
@@ -51,7 +61,12 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         metavar="a.b=v",
         help="Any key of the spec; may be repeated.",
     ),
-    click.option("--dataset", metavar="NAME", help="mnist, fashion-mnist, kmnist or mnist-sample."),
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        shell_complete=datasets,
+        help="mnist, fashion-mnist, kmnist or mnist-sample.",
+    ),
     click.option(
         "--data-dir",
         envvar="RNNJOB_DATA_DIR",
@@ -62,7 +77,24 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--batch-size", type=int, help="Rows of a step, over all workers."),
     click.option("--lr", type=float, help="Peak learning rate."),
     click.option("--seed", type=int, help="Of everything random."),
-    click.option("--precision", metavar="auto|fp32|bf16", help="Of the model's arithmetic."),
+    click.option(
+        "--precision",
+        metavar="auto|fp32|bf16",
+        shell_complete=one_of("auto", "fp32", "bf16"),
+        help="Of the model's arithmetic.",
+    ),
+    click.option(
+        "--metric",
+        metavar="validation_accuracy|validation_loss",
+        shell_complete=one_of(*_MODES),
+        help="What makes an epoch the best: of its weights are the final ones.",
+    ),
+    click.option(
+        "--mode",
+        "metric_mode",
+        type=click.Choice(["max", "min"]),
+        help="Only checked: max is for validation_accuracy, min for validation_loss.",
+    ),
     click.option(
         "--workers",
         "--num-workers",
@@ -72,6 +104,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--cpus-per-worker", type=int, help="Shards that a worker computes at once."),
     click.option("--gpus-per-worker", type=int, help="0 or 1."),
     click.option("--checkpoint-every", type=int, metavar="STEPS", help="Beside each epoch's end."),
+    click.option("--keep-latest", type=int, metavar="N", help="Checkpoints, beside the best one."),
     storage_option,
     click.option("-n", "--name", help="First part of the run's id."),
     click.option("--run-id", metavar="ID", help="The whole id, instead of one made from the name."),
@@ -90,12 +123,41 @@ def spec_options(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def spec_from(
-    config: Path | None, preset: str | None, assignments: tuple[str, ...], flags: dict[str, Any]
+    config: Path | None,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    flags: dict[str, Any],
+    defaults: Mapping[str, Any] | None = None,
 ) -> "JobSpec":
-    """The spec that the flags of the running command ask for. Raises SpecError."""
+    """The spec that the flags of the running command ask for. Raises SpecError.
+
+    `defaults`: dotted keys for which the command has defaults of its own.
+    """
     from orchestrator.job_spec import build_spec
 
-    return build_spec(preset, config, assignments, *_given(flags))
+    keys = dict(flags)
+    mode = keys.pop("metric_mode", None)
+    by_flag, by_environment = _given(keys)
+    lowest = {**(defaults or {}), **by_environment}
+    spec = build_spec(preset, config, assignments, by_flag, lowest)
+    _check_mode(mode, spec.training.metric)
+    return spec
+
+
+def as_assignments(flags: dict[str, Any]) -> tuple[str, ...]:
+    """Those of the flags that were given, as --set takes them; not what comes from the
+    environment."""
+    by_flag, _ = _given({name: value for name, value in flags.items() if name in _KEYS})
+    return tuple(f"{key}={json.dumps(value)}" for key, value in by_flag.items())
+
+
+def _check_mode(mode: str | None, metric: str) -> None:
+    if mode not in (None, _MODES[metric]):
+        other = next(name for name in _MODES if name != metric)
+        raise InputError(
+            f"--mode {mode} contradicts training.metric: {metric} is best at its {_MODES[metric]}",
+            f"--mode {_MODES[metric]}, or --metric {other}",
+        )
 
 
 def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,22 +2,31 @@
 
 import click
 
+from orchestrator.cli.cluster_options import request_options
 from orchestrator.cli.common import explained, print_json
 from orchestrator.cli.run_options import client_for, run_options
 
 
 @click.command("stop")
 @run_options
+@request_options
 @click.option("--force", is_flag=True, help="End it at once, without a checkpoint.")
 @explained
-def stop_command(run_name: str, storage: str | None, as_json: bool, force: bool) -> None:
+def stop_command(
+    run_name: str,
+    storage: str | None,
+    headers: str | None,
+    verify: bool,
+    as_json: bool,
+    force: bool,
+) -> None:
     """Ask a running job to stop after its current step, with a checkpoint.
 
     RUN: an id, a unique prefix, or @last. Returns at once; rnnjob wait waits for the end.
     """
     from orchestrator.runs import next_command
 
-    client = client_for(storage)
+    client = client_for(storage, headers, verify)
     run = client.get_run(run_name)
     status = client.stop(run.run_id, force)
     if as_json:

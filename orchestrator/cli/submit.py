@@ -7,19 +7,28 @@ import click
 
 from orchestrator.cli.cluster_options import cluster_options, headers_from, shipping_from
 from orchestrator.cli.common import explained, json_option, print_json
-from orchestrator.cli.spec_options import spec_from, spec_options
+from orchestrator.cli.completing import run_ids
+from orchestrator.cli.spec_options import as_assignments, spec_from, spec_options
 from workers.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.job_spec import JobSpec
-    from orchestrator.launchers.request import JobRequest, Shipping
+    from orchestrator.launchers.request import JobRequest
     from orchestrator.submission import Submission
+    from workers.run_folder import RunFolder
+
+_OF_NEW_RUNS = ("config", "preset", "run_id", "name", "metric_mode", "dry_run", "print_config")
 
 
 @click.command("submit")
 @click.option("--local", is_flag=True, help="Train in this process, without Ray.")
 @spec_options
 @cluster_options
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=run_ids,
+    help="Start no new run: take this one up again, as rnnjob resume does.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the resolved spec and the plan; start nothing.")
 @click.option(
     "--print-config", is_flag=True, help="Print the resolved spec as YAML; start nothing."
@@ -42,6 +51,7 @@ def submit_command(
     env: tuple[str, ...],
     env_file: Path | None,
     secret: tuple[str, ...],
+    resume: str | None,
     dry_run: bool,
     print_config: bool,
     as_json: bool,
@@ -59,10 +69,14 @@ def submit_command(
     """
     from orchestrator import submission
     from orchestrator.cli.running import launcher_here, run_to_end
+    from orchestrator.client import Client
     from orchestrator.cluster.connection import given_address
 
+    if resume is not None:
+        _resume(click.get_current_context(), resume)
+        return
     where = None if local else given_address(address)
-    _check_flags(local, flags["workers"], where, no_wait, address)
+    check_where(local, flags["workers"], where, no_wait, address)
     spec = spec_from(config, preset, assignments, flags)
     if print_config:
         click.echo(spec.to_yaml(), nl=False)
@@ -75,16 +89,39 @@ def submit_command(
         launcher = launcher_here(checked.mode, verbose)
         run = checked.create_run()
         run_to_end(run, checked, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
-    shipping = shipping_from(working_dir, env, env_file, secret)
-    _to_cluster(
-        spec, where, headers_from(headers), verify, shipping, run_id,
-        dry_run=dry_run, no_wait=no_wait, as_json=as_json, quiet=quiet, verbose=verbose,
-    )  # fmt: skip
+    client = Client(spec.storage, where, verify, headers_from(headers))
+    job = client.check(spec, run_id, shipping_from(working_dir, env, env_file, secret))
+    if dry_run:
+        _show_plan(job.submission, job.request, as_json)
+    elif no_wait:
+        print_id(job.start(), as_json)
+    else:
+        run = job.submission.create_run()
+        run_to_end(run, job.submission, job.launcher, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
-def _check_flags(
+def _resume(context: click.Context, run_name: str) -> None:
+    """What `rnnjob resume` does, with all that a submission may say of a run that is there."""
+    from orchestrator.cli.resume import resume_command
+
+    given = context.params
+    for option in context.command.params:
+        if option.name in _OF_NEW_RUNS and given[option.name]:
+            raise InputError(
+                f"--resume takes up {run_name} as it was submitted, and no {option.opts[-1]}",
+                "leave one of the two out",
+            )
+    names = {parameter.name for parameter in resume_command.params}
+    shared = {name: value for name, value in given.items() if name in names}
+    others = {name: value for name, value in given.items() if name not in names}
+    shared["assignments"] += as_assignments(others)
+    context.invoke(resume_command, **shared, run_name=run_name)
+
+
+def check_where(
     local: bool, workers: str | None, where: str | None, no_wait: bool, address: str | None
 ) -> None:
+    """Flags that say where a job runs and contradict each other are an InputError."""
     if local and workers is not None:
         raise InputError(
             "--local is one process and takes no --workers", "leave one of the two out"
@@ -98,44 +135,8 @@ def _check_flags(
         )
 
 
-def _to_cluster(
-    spec: "JobSpec",
-    address: str,
-    headers: dict[str, str],
-    verify: bool,
-    shipping: "Shipping",
-    run_id: str | None,
-    *,
-    dry_run: bool,
-    no_wait: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Hands the job to a cluster; follows it unless told not to."""
-    from orchestrator import submission
-    from orchestrator.cli.running import run_to_end
-    from orchestrator.cluster.connection import Connection, connection
-    from orchestrator.launchers.ray_jobs import RayJobsLauncher
-    from orchestrator.launchers.request import build_request
-
-    found = connection(address)
-    reach = Connection(found.address, {**found.headers, **headers}, verify)
-    checked = submission.check_for_cluster(spec, reach, run_id)
-    folder = checked.storage.child(checked.run_id)
-    request = build_request(checked.run_id, folder.uri, checked.storage.uri, shipping)
-    if dry_run:
-        _show_plan(checked, request, as_json)
-        return
-    launcher = RayJobsLauncher(reach, verify, shipping)
-    run = checked.create_run()
-    if not no_wait:
-        run_to_end(run, checked, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
-    try:
-        launcher.submit(run)
-    except BaseException:
-        run.storage.delete()
-        raise
+def print_id(run: "RunFolder", as_json: bool) -> None:
+    """Of a job that was handed to a cluster and left there."""
     if as_json:
         print_json({"schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where()})
     else:

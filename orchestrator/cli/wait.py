@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from orchestrator.cli.cluster_options import request_options
 from orchestrator.cli.common import explained, one_line, print_json
 from orchestrator.cli.run_options import client_for, run_options
 from workers.errors import InputError
@@ -11,16 +12,24 @@ from workers.errors import InputError
 
 @click.command("wait")
 @run_options
+@request_options
 @click.option("--timeout", metavar="TIME", help="Give up after so long, for example 10m: exit 124.")
 @explained
-def wait_command(run_name: str, storage: str | None, as_json: bool, timeout: str | None) -> None:
+def wait_command(
+    run_name: str,
+    storage: str | None,
+    headers: str | None,
+    verify: bool,
+    as_json: bool,
+    timeout: str | None,
+) -> None:
     """Wait until a run has ended, and leave with its exit code.
 
     RUN: an id, a unique prefix, or @last. Ending the wait does nothing to the job.
     """
     from orchestrator import runs
 
-    client = client_for(storage)
+    client = client_for(storage, headers, verify)
     run = client.get_run(run_name)
     status = client.wait(run.run_id, _seconds(timeout))
     result = run.read_json(run.RESULT) or {}

@@ -2,14 +2,18 @@
 
 import click
 
+from orchestrator.cli.cluster_options import request_options
 from orchestrator.cli.common import explained, print_json
 from orchestrator.cli.run_options import client_for, run_options
 
 
 @click.command("why")
 @run_options
+@request_options
 @explained
-def why_command(run_name: str, storage: str | None, as_json: bool) -> None:
+def why_command(
+    run_name: str, storage: str | None, headers: str | None, verify: bool, as_json: bool
+) -> None:
     """Say why a run does not run, or why it failed: one answer, its evidence, the next command.
 
     RUN: an id, a unique prefix, or @last. Answers from the run folder where the cluster is gone.
@@ -17,7 +21,7 @@ def why_command(run_name: str, storage: str | None, as_json: bool) -> None:
     from orchestrator.facts import gather
     from orchestrator.why import classify
 
-    facts = gather(client_for(storage), run_name)
+    facts = gather(client_for(storage, headers, verify), run_name)
     answer = classify(facts)
     status = facts.status
     if as_json:
