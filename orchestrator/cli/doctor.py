@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.cluster_options import address_option, headers_from, request_options
 from orchestrator.cli.common import (
     explained,
     json_option,
     print_json,
     storage_option,
+    terminated_as,
 )
 from orchestrator.runs import DEFAULT_STORAGE
 
@@ -38,11 +40,12 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
     show_default=True,
     help="Of the data set's cut.",
 )
+@address_option
+@request_options
 @click.option(
-    "--address",
-    envvar=["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"],
-    metavar="URL",
-    help="Check this cluster, too.  [env: RAY_API_SERVER_ADDRESS, RAY_ADDRESS]",
+    "--probe/--no-probe",
+    default=True,
+    help="Have a short job look around on each node of the cluster.",
 )
 @json_option
 @explained
@@ -52,17 +55,34 @@ def doctor_command(
     data_dir: Path | None,
     num_shards: int,
     address: str | None,
+    headers: str | None,
+    verify: bool,
+    probe: bool,
     as_json: bool,
 ) -> None:
     """Check what a job needs: this machine, storage, data set, and the cluster of --address.
 
+    On the cluster, a short job has each node use the storage, and tell of its packages, GPUs, disk
+    and memory; nothing of it stays.
+
     Each line is ok, warn or fail, with a cure. Leaves with 1 if anything fails, else with 0.
     """
-    from orchestrator.doctor import FAIL, OK, Surroundings, examine
+    from orchestrator.cluster.connection import given_address
+    from orchestrator.doctor.check import FAIL, OK, Surroundings
+    from orchestrator.doctor.examine import examine
 
-    checks = examine(
-        Surroundings(storage or DEFAULT_STORAGE, dataset, data_dir, num_shards, address)
+    where = Surroundings(
+        storage or DEFAULT_STORAGE,
+        dataset,
+        data_dir,
+        num_shards,
+        given_address(address),
+        headers_from(headers),
+        verify,
+        probe,
     )
+    with terminated_as(KeyboardInterrupt):  # the job and its files are removed then, too
+        checks = examine(where)
     failed = [check for check in checks if check.state == FAIL]
     if as_json:
         found = [check.to_json() for check in checks]

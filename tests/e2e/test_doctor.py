@@ -69,6 +69,7 @@ def test_a_cluster_that_does_not_answer_fails_and_stops_nothing(rnnjob: Cli) -> 
     assert done.exit_code == 1
     assert states(done.json)["cluster"] == "fail"
     assert states(done.json)["ray"] == "ok"
+    assert not [name for name in states(done.json) if name.startswith("node")]
 
 
 def test_export_prints_a_manifest_and_nothing_else(rnnjob: Cli) -> None:

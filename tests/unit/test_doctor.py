@@ -2,11 +2,12 @@
 
 import platform
 from pathlib import Path
-from typing import Any
 
-from orchestrator import doctor
+from orchestrator.cluster.dashboard import Node
 from orchestrator.datasets.prepare import prepare
-from orchestrator.doctor import FAIL, OK, WARN, Check, Surroundings
+from orchestrator.doctor import cluster, data, machine, packages
+from orchestrator.doctor.check import FAIL, OK, WARN, Check, Surroundings, run_check
+from orchestrator.doctor.examine import examine
 from workers.errors import JobError
 
 
@@ -16,16 +17,16 @@ def one(name: str, found: list[Check]) -> Check:
 
 
 def test_this_python_fits_and_others_do_not() -> None:
-    assert doctor.check_python().state == OK
-    assert platform.python_version() in doctor.check_python().detail
+    assert packages.check_python().state == OK
+    assert platform.python_version() in packages.check_python().detail
     for version in ("3.9.18", "3.14.0", "2.7.18"):
-        check = doctor.check_python(version)
+        check = packages.check_python(version)
         assert check.state == FAIL
         assert check.cure
 
 
 def test_every_package_of_the_project_is_looked_at() -> None:
-    found = {check.name: check.state for check in doctor.check_packages()}
+    found = {check.name: check.state for check in packages.check_packages()}
     assert {"package torch", "package ray", "package click", "package pyarrow"} <= set(found)
     assert not [name for name in found if "pytest" in name]
     assert set(found.values()) == {OK}
@@ -38,7 +39,7 @@ def test_a_package_that_is_missing_or_out_of_range_fails_with_the_command() -> N
         "click>=8",
         "no-such-package; python_version < '3'",
     )
-    found = doctor.check_packages([missing, old, fine, elsewhere])
+    found = packages.check_packages([missing, old, fine, elsewhere])
     assert [check.state for check in found] == [FAIL, FAIL, OK]
     assert found[0].cure == "pip install 'no-such-package[extra]<2,>=1'"
     assert found[1].cure == "pip install 'click>=99'"
@@ -46,16 +47,16 @@ def test_a_package_that_is_missing_or_out_of_range_fails_with_the_command() -> N
 
 
 def test_what_is_here_is_told() -> None:
-    assert "threads" in doctor.check_torch().detail
-    assert "usable" in doctor.check_cpus().detail
-    assert "free of" in doctor.check_memory().detail
-    for check in (doctor.check_gpus(), doctor.check_nccl(), doctor.check_precision()):
+    assert "threads" in machine.check_torch().detail
+    assert "usable" in machine.check_cpus().detail
+    assert "free of" in machine.check_memory().detail
+    for check in (machine.check_gpus(), machine.check_nccl(), machine.check_precision()):
         assert check.state == OK
-    assert "auto is" in doctor.check_precision().detail
+    assert "auto is" in machine.check_precision().detail
 
 
 def test_disk_is_measured_where_the_folder_would_be_made(tmp_path: Path) -> None:
-    check = doctor.check_disk("cache", tmp_path / "a" / "b")
+    check = machine.check_disk("cache", tmp_path / "a" / "b")
     assert check.name == "disk: cache"
     assert str(tmp_path / "a" / "b") in check.detail
     assert not (tmp_path / "a").exists()
@@ -63,8 +64,8 @@ def test_disk_is_measured_where_the_folder_would_be_made(tmp_path: Path) -> None
 
 def test_a_storage_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    assert doctor.check_storage(str(tmp_path / "there")).state == OK
-    new = doctor.check_storage(str(tmp_path / "new" / "runs"))
+    assert data.check_storage(str(tmp_path / "there")).state == OK
+    new = data.check_storage(str(tmp_path / "new" / "runs"))
     assert new.state == OK
     assert "made when needed" in new.detail
     assert [path.name for path in tmp_path.rglob("*") if path.name != "cache"] == ["there"]
@@ -72,64 +73,61 @@ def test_a_storage_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
 
 def test_a_storage_that_cannot_be_written_is_an_error_with_a_cure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    found = doctor.run_check("storage", lambda: doctor.check_storage(str(tmp_path / "file" / "a")))
+    found = run_check("storage", lambda: data.check_storage(str(tmp_path / "file" / "a")))
     assert [check.state for check in found] == [FAIL]
     assert "cannot write" in found[0].detail
     assert "--storage" in found[0].cure
 
 
 def test_a_data_set_that_is_not_here_is_not_downloaded(tmp_path: Path) -> None:
-    check = doctor.check_dataset("fashion-mnist", None, 8)
+    check = data.check_dataset("fashion-mnist", None, 8)
     assert check.state == WARN
     assert check.detail == "not here; will be downloaded"
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_data_folder_without_the_files_fails(tmp_path: Path) -> None:
-    check = doctor.check_dataset("mnist", tmp_path, 8)
+    check = data.check_dataset("mnist", tmp_path, 8)
     assert check.state == FAIL
     assert "lacks" in check.detail and check.cure
-    assert doctor.check_dataset("no-such-set", None, 8).state == FAIL
+    assert data.check_dataset("no-such-set", None, 8).state == FAIL
 
 
 def test_a_data_set_is_read_to_the_last_shard() -> None:
-    assert "5,000 rows in 4 shards" in doctor.check_dataset("mnist-sample", None, 4).detail
-    data = prepare("mnist-sample", num_shards=4)
-    shard = data.shards["test"][-1]["file"]
-    data.folder.write(shard, data.folder.read(shard)[:-1])
-    check = doctor.check_dataset("mnist-sample", None, 4)
+    assert "5,000 rows in 4 shards" in data.check_dataset("mnist-sample", None, 4).detail
+    prepared = prepare("mnist-sample", num_shards=4)
+    shard = prepared.shards["test"][-1]["file"]
+    prepared.folder.write(shard, prepared.folder.read(shard)[:-1])
+    check = data.check_dataset("mnist-sample", None, 4)
     assert check.state == FAIL
     assert shard in check.detail
     assert "--force" in check.cure
 
 
 def test_a_long_temp_folder_is_told_before_ray_meets_it() -> None:
-    assert doctor.check_temp_folder("/tmp").state == OK
-    check = doctor.check_temp_folder("/tmp/" + "a" * 90)
+    assert machine.check_temp_folder("/tmp").state == OK
+    check = machine.check_temp_folder("/tmp/" + "a" * 90)
     assert check.state == WARN
     assert "characters too long" in check.detail
 
 
 def test_versions_must_be_equal_on_both_sides() -> None:
-    assert doctor.compare_versions("ray", "2.60.0", "2.60.0").state == OK
-    assert doctor.compare_versions("ray", "2.60.0", "2.60.1").state == FAIL
-    assert doctor.compare_versions("python", "3.11.7", "3.11.9").state == WARN
-    other = doctor.compare_versions("python", "3.11.7", "3.12.1")
+    assert cluster.compare_versions("ray", "2.60.0", "2.60.0").state == OK
+    assert cluster.compare_versions("ray", "2.60.0", "2.60.1").state == FAIL
+    assert cluster.compare_versions("python", "3.11.7", "3.11.9").state == WARN
+    other = cluster.compare_versions("python", "3.11.7", "3.12.1")
     assert other.state == FAIL
     assert "3.12.1" in other.cure
 
 
-def node(state: str = "ALIVE", **resources: float) -> dict[str, Any]:
-    return {"state": state, "resources_total": resources}
+def node(cpus: float, gpus: float = 0.0) -> Node:
+    return Node("ab12", "n", "10.0.0.1", True, False, "", cpus, None, gpus)
 
 
-def test_nodes_that_live_are_added_up() -> None:
-    def reply(*nodes: dict[str, Any]) -> dict[str, Any]:
-        return {"data": {"result": {"result": list(nodes)}}}
-
-    check = doctor.summarise_nodes(reply(node(CPU=2, GPU=1), node(CPU=4), node("DEAD", CPU=8)))
+def test_nodes_are_added_up() -> None:
+    check = cluster.add_up([node(2, gpus=1), node(4)])
     assert (check.state, check.detail) == (OK, "2 nodes, 6 CPUs, 1 GPUs")
-    assert doctor.summarise_nodes(reply(node())).state == WARN
+    assert cluster.add_up([node(0)]).state == WARN
 
 
 def test_a_check_that_breaks_is_a_finding_and_stops_no_other() -> None:
@@ -139,9 +137,9 @@ def test_a_check_that_breaks_is_a_finding_and_stops_no_other() -> None:
     def refuses() -> Check:
         raise JobError("the cause", "the cure")
 
-    assert doctor.run_check("a", breaks)[0].state == FAIL
-    assert "ZeroDivisionError" in doctor.run_check("a", breaks)[0].detail
-    assert doctor.run_check("a", refuses) == [Check("a", FAIL, "the cause", "the cure")]
+    assert run_check("a", breaks)[0].state == FAIL
+    assert "ZeroDivisionError" in run_check("a", breaks)[0].detail
+    assert run_check("a", refuses) == [Check("a", FAIL, "the cause", "the cure")]
 
 
 def test_everything_is_examined_though_much_is_wrong(tmp_path: Path) -> None:
@@ -149,7 +147,7 @@ def test_everything_is_examined_though_much_is_wrong(tmp_path: Path) -> None:
     where = Surroundings(
         str(tmp_path / "file" / "runs"), "no-such-set", None, address="http://127.0.0.1:9"
     )
-    found = doctor.examine(where)
+    found = examine(where)
     failed = [check.name for check in found if check.state == FAIL]
     assert failed == ["storage", "dataset no-such-set", "cluster"]
     assert "no cluster answers" in one("cluster", found).detail

@@ -1,0 +1,105 @@
+"""rnnjob doctor on a real cluster of two Ray nodes."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Cli
+from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
+
+DOCTOR = ("doctor", "--dataset", "mnist-sample", "--json")
+WHATS = ("answer", "storage", "data", "packages", "gpus", "nccl", "disk", "memory")
+
+
+@pytest.fixture(scope="module")
+def cli(module_rnnjob: Cli) -> Cli:
+    state = str(module_rnnjob.cwd / "state")
+    return replace(
+        module_rnnjob, environment={**module_rnnjob.environment, "RNNJOB_STATE_DIR": state}
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster(cli: Cli) -> Iterator[dict[str, Any]]:
+    """What `cluster up` tells; afterwards nothing of it runs."""
+    up = cli("cluster", "up", "--local", "--nodes", "2", "--cpus-per-node", "1", "--json")
+    assert up.exit_code == 0, up.stderr
+    yield up.json
+    cli("cluster", "down")
+    left = {p for p in psutil.process_iter() if _cwd(p).startswith(up.json["folder"])}
+    left |= started_with(cli)
+    assert not left, [_cmdline(process) for process in left]
+
+
+def jobs(cluster: dict[str, Any]) -> list[Any]:
+    """All that the cluster has a record of."""
+    token = Path(cluster["token_path"]).read_text().strip()
+    request = urllib.request.Request(
+        f"{cluster['address']}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        found: list[Any] = json.load(reply)
+        return found
+
+
+def checks(document: Any) -> dict[str, dict[str, str]]:
+    return {check["name"]: check for check in document["checks"]}
+
+
+def test_each_node_is_looked_at_and_nothing_stays(cli: Cli, cluster: dict[str, Any]) -> None:
+    done = cli(*DOCTOR, "--address", "local")
+    assert done.exit_code == 0, done.stdout
+    found = checks(done.json)
+    for what in WHATS:
+        check = found[f"nodes: {what}"]
+        assert check["state"] == "ok"
+        assert check["detail"].startswith("driver and all 2 nodes: "), check
+    assert f"ray {cluster['ray_version']}, " in found["nodes: packages"]["detail"]
+    assert not (cli.cwd / "runs").exists()
+    assert jobs(cluster) == []
+
+
+def test_a_node_that_cannot_write_and_storage_that_is_not_shared_fail(
+    cli: Cli, cluster: dict[str, Any]
+) -> None:
+    # In each process this is another folder, and on the second node a file is in its way.
+    unshared = "/proc/self/cwd/there/runs"
+    (Path(cluster["folder"]) / "n1" / "there").write_text("in the way")
+    stranger = cli.start(*DOCTOR, "--address", cluster["address"], RAY_AUTH_TOKEN="0" * 64)
+    done = cli(*DOCTOR, "--storage", unshared, RAY_API_SERVER_ADDRESS=cluster["address"])
+    assert done.exit_code == 1
+    found = checks(done.json)
+    assert {name for name, check in found.items() if check["state"] == "fail"} == {
+        "node local-n1: storage",
+        "node local-n1: data",
+        "nodes: data",
+    }
+    assert found["storage"]["state"] == "ok"
+    assert "Not a directory" in found["node local-n1: storage"]["detail"]
+    assert "name another: --storage" in found["node local-n1: storage"]["cure"]
+    assert found["nodes: storage"]["detail"].startswith("driver and 1 of 2 nodes: ")
+    assert "is not there" in found["nodes: data"]["detail"]
+    assert "all nodes see" in found["nodes: data"]["cure"]
+    assert [path.name for path in Path(cluster["folder"]).glob("n*/there")] == ["there"]
+    assert not (cli.cwd / "there").exists()
+
+    stdout, _ = stranger.communicate(timeout=60)
+    assert stranger.returncode == 1
+    refused = checks(json.loads(stdout))
+    assert "refuses the token" in refused["cluster"]["detail"]
+    assert not [name for name in refused if name.startswith("node")]
+    assert jobs(cluster) == []
+
+
+def test_no_probe_asks_the_cluster_and_runs_nothing(cli: Cli, cluster: dict[str, Any]) -> None:
+    done = cli(*DOCTOR, "--address", "local", "--no-probe")
+    assert done.exit_code == 0
+    names = checks(done.json)
+    assert "2 nodes, 2 CPUs" in names["cluster nodes"]["detail"]
+    assert not [name for name in names if name.startswith("node")]
