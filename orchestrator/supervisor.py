@@ -31,21 +31,23 @@ def what_ended(returncode: int) -> str:
     return f"the driver was killed by {name}"
 
 
-def main(run_uri: str) -> int:
-    """Exit code of the last driver; 128 and the signal's number where one ended it."""
-    command = [sys.executable, "-m", "orchestrator.driver", run_uri]
-    driver = _start(command, "")
+def keep(command: list[str]) -> int:
+    """Runs a command until it leaves by itself, or was ended by signals once too often.
+
+    Returns its last exit code; 128 and the signal's number where one ended it.
+    """
+    process = _start(command, "")
 
     def forward(number: int, _: FrameType | None) -> None:
-        driver.send_signal(number)
+        process.send_signal(number)
 
     signal.signal(signal.SIGTERM, forward)
     for _ in range(MOST_RESTARTS):
-        if not (died := what_ended(driver.wait())):
+        if not (died := what_ended(process.wait())):
             break
         print(died, file=sys.stderr, flush=True)
-        driver = _start(command, died)
-    returncode = driver.wait()
+        process = _start(command, died)
+    returncode = process.wait()
     return returncode if returncode >= 0 else 128 - returncode
 
 
@@ -54,4 +56,4 @@ def _start(command: list[str], died: str) -> "subprocess.Popen[bytes]":
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(keep([sys.executable, "-m", "orchestrator.driver", sys.argv[1]]))
