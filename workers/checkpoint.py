@@ -9,12 +9,17 @@
         state.json             where the job is; see `Progress`
         manifest.json          SHA-256 of each file above; written last
 
+A step that is saved again has its new files beside the old ones, named `1.model.safetensors` and so
+on: until the manifest is replaced, the earlier checkpoint is whole.
+
 No pickle: nothing in a storage can run code.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,8 +27,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from workers.config import CheckpointConfig
-from workers.errors import CheckpointError, DamagedCheckpointError
+from workers.config import CheckpointConfig, Metric
+from workers.errors import CheckpointError, DamagedCheckpointError, StorageError
 from workers.jsons import parse_object
 from workers.run_folder import RunFolder
 from workers.storage import Storage
@@ -50,14 +55,19 @@ class EpochSums:
 
 @dataclass
 class Best:
-    """The best epoch so far, by validation accuracy, then by validation loss."""
+    """The best epoch so far."""
 
     epoch: int
     accuracy: float
     loss: float
 
-    def beats(self, other: "Best | None") -> bool:
-        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+    def beats(self, other: "Best | None", metric: Metric) -> bool:
+        """By that metric, and where that is the same by the other one."""
+        return other is None or self._rank(metric) > other._rank(metric)
+
+    def _rank(self, metric: Metric) -> tuple[float, float]:
+        rank = (self.accuracy, -self.loss)
+        return rank if metric == "validation_accuracy" else rank[::-1]
 
 
 @dataclass
@@ -111,30 +121,32 @@ class Checkpoints:
         self._config = config
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint, then removes those that are no longer to be kept."""
-        state = {
-            "schema_version": SCHEMA_VERSION,
-            "fingerprint": checkpoint.fingerprint,
-            "progress": asdict(checkpoint.progress),
-        }
-        files = {
-            "model.safetensors": safetensors.torch.save(checkpoint.model),
-            "optimizer.safetensors": safetensors.torch.save(checkpoint.optimizer),
-            "best.safetensors": safetensors.torch.save(checkpoint.best),
-            "state.json": json.dumps(state).encode(),
-        }
-        self._forget_after(checkpoint.progress.step)
-        folder = self._storage.child(_name(checkpoint.progress.step))
-        for name, data in files.items():
-            folder.write(name, data)
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "step": checkpoint.progress.step,
-            "best": checkpoint.progress.is_best,
-            "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-        }
-        folder.write(_MANIFEST, json.dumps(manifest).encode())
+        """Writes a checkpoint, then removes those that are no longer to be kept.
+
+        Raises StorageError; those that were there before, still are.
+        """
+        step = checkpoint.progress.step
+        self._forget_after(step)
+        earlier = _manifest(self._storage.child(_name(step)))
+        try:
+            self._write(checkpoint, earlier)
+        except StorageError:
+            if not earlier:
+                # On a full disk its room is needed, to write down why the job ended.
+                with contextlib.suppress(StorageError):
+                    self._storage.delete(_name(step))
+            raise
         self._retain()
+
+    def _write(self, checkpoint: Checkpoint, earlier: dict[str, Any]) -> None:
+        """`earlier`: manifest of the checkpoint that is at this step already, if there is one."""
+        folder = self._storage.child(_name(checkpoint.progress.step))
+        generation = _generation(earlier) + 1 if earlier else 0
+        files = _files_of(checkpoint)
+        for name, data in files.items():
+            folder.write(_stored_as(name, generation), data)
+        manifest = _manifest_of(checkpoint.progress, files, generation)
+        folder.write(_MANIFEST, json.dumps(manifest).encode())
 
     def _forget_after(self, step: int) -> None:
         """Later ones are damaged, or the run would have gone on from there."""
@@ -153,10 +165,11 @@ class Checkpoints:
         folder = self._storage.child(_name(step))
         where = folder.where()
         try:
-            expected = parse_object(folder.read(_MANIFEST))["sha256"]
-            files = {name: folder.read(name) for name in _FILES}
+            manifest = parse_object(folder.read(_MANIFEST))
+            generation = _generation(manifest)
+            files = {name: folder.read(_stored_as(name, generation)) for name in _FILES}
             for name, data in files.items():
-                if hashlib.sha256(data).hexdigest() != expected[name]:
+                if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
                     raise DamagedCheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
             state = parse_object(files["state.json"])
             checkpoint = Checkpoint(
@@ -175,6 +188,8 @@ class Checkpoints:
             SafetensorError,
         ) as error:
             raise DamagedCheckpointError(f"{where} is not whole: {error!r}") from error
+        if manifest != _manifest_of(checkpoint.progress, files, generation):
+            raise DamagedCheckpointError(f"{where}/{_MANIFEST} is damaged: it tells of another one")
         if checkpoint.fingerprint != fingerprint:
             raise CheckpointError(
                 f"{where} belongs to another job: fingerprint {checkpoint.fingerprint[:12]}, "
@@ -183,11 +198,14 @@ class Checkpoints:
             )
         return checkpoint
 
-    def latest(self, fingerprint: str) -> Checkpoint | None:
-        """The newest good one; damaged ones are passed over with a warning."""
+    def latest(self, fingerprint_of: Callable[[int], str]) -> Checkpoint | None:
+        """The newest good one; damaged ones are passed over with a warning.
+
+        `fingerprint_of`: the one that the checkpoint of a step must have.
+        """
         for step in reversed(self.steps()):
             try:
-                return self.load(step, fingerprint)
+                return self.load(step, fingerprint_of(step))
             except DamagedCheckpointError as error:
                 log.warning("passing over a checkpoint: %s", error.cause)
         return None
@@ -206,6 +224,40 @@ class Checkpoints:
 
 def _name(step: int) -> str:
     return f"{_PREFIX}{step:08d}"
+
+
+def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
+    state = {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": checkpoint.fingerprint,
+        "progress": asdict(checkpoint.progress),
+    }
+    return {
+        "model.safetensors": safetensors.torch.save(checkpoint.model),
+        "optimizer.safetensors": safetensors.torch.save(checkpoint.optimizer),
+        "best.safetensors": safetensors.torch.save(checkpoint.best),
+        "state.json": json.dumps(state).encode(),
+    }
+
+
+def _manifest_of(progress: Progress, files: dict[str, bytes], generation: int) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "step": progress.step,
+        "best": progress.is_best,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        **({"generation": generation} if generation else {}),
+    }
+
+
+def _generation(manifest: dict[str, Any]) -> int:
+    """How often the step had been saved before."""
+    found = manifest.get("generation", 0)
+    return found if isinstance(found, int) else 0
+
+
+def _stored_as(name: str, generation: int) -> str:
+    return f"{generation}.{name}" if generation else name
 
 
 def _manifest(folder: Storage) -> dict[str, Any]:

@@ -14,6 +14,10 @@ FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
+
+
 class RunLog(logging.Handler):
     """Appends to `logs/<name>.log`. Where storage cannot append, the file is written anew every few
     seconds and at the end. A log that cannot be written never ends a job."""
@@ -23,16 +27,16 @@ class RunLog(logging.Handler):
         self._storage, self._file = run.storage.child(run.LOGS), f"{name}.log"
         self._lines: list[str] = []
         self._flushed = time.monotonic()
-        with contextlib.suppress(StorageError, FileNotFoundError):
+        self._earlier: str | None = None
+        """What the file held before; None: not known yet."""
+        with contextlib.suppress(StorageError):
             self._storage.create()
-            if not self._storage.local_path:
-                self._lines.append(self._storage.read(self._file).decode(errors="replace"))
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record) + "\n"
         if path := self._storage.local_path:
-            with contextlib.suppress(OSError), open(path / self._file, "a") as file:
-                file.write(line)
+            with contextlib.suppress(OSError), open(path / self._file, "ab") as file:
+                file.write(_encoded(line))
             return
         self._lines.append(line)
         if time.monotonic() - self._flushed > _FLUSH_S:
@@ -43,7 +47,15 @@ class RunLog(logging.Handler):
             return
         self._flushed = time.monotonic()
         with contextlib.suppress(StorageError):
-            self._storage.write(self._file, "".join(self._lines).encode())
+            if self._earlier is None:
+                self._earlier = self._read()
+            self._storage.write(self._file, _encoded("".join((self._earlier, *self._lines))))
+
+    def _read(self) -> str:
+        try:
+            return self._storage.read(self._file).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def close(self) -> None:
         self.flush()

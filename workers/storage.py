@@ -4,18 +4,22 @@ Names are relative to the folder, with `/` between the parts. A file appears who
 """
 
 import contextlib
+import copy
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from workers.errors import InputError, StorageError
+from workers.patience import Patience
 from workers.s3 import open_s3
 
+T = TypeVar("T")
 _PASSWORD = re.compile(r"[^/@]*:.*@", re.DOTALL)
 """user:password@ behind the scheme; a password may hold a slash."""
 _OBJECT_STORES = ("s3", "gs", "gcs")
@@ -26,7 +30,8 @@ _SECRET_OPTION = re.compile(
 
 
 @contextlib.contextmanager
-def _explained(action: str, where: str) -> Iterator[None]:
+def explained(action: str, where: str) -> Iterator[None]:
+    """Turns what a file system raises into StorageError, or FileNotFoundError of a read."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -69,22 +74,33 @@ def refuse_credentials(uri: str) -> None:
     raise InputError(f"the URI {shown} holds credentials", cure)
 
 
+def _absolute(path: str) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:  # ~ of a user who is none
+        raise ValueError(str(error)) from error
+
+
 class Storage:
     """One folder; need not exist yet."""
 
     def __init__(self, uri: str) -> None:
         """Raises InputError where the URI holds credentials, StorageError where it is none that
         can be opened."""
+        with explained("open", uri):
+            uri.encode()  # a file system knows paths as text
         if "://" in uri:
             refuse_credentials(uri)
-            with _explained("open", uri):
+            with explained("open", uri):
                 is_s3 = uri.startswith("s3://")
                 self._fs, root = open_s3(uri) if is_s3 else fs.FileSystem.from_uri(uri)
             self.uri = uri
         else:
-            self._fs, root = fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+            with explained("open", uri):
+                self._fs, root = fs.LocalFileSystem(), str(_absolute(uri))
             self.uri = root
         self._root: str = root.rstrip("/") or "/"
+        self._patience: Patience | None = None
 
     def __repr__(self) -> str:
         return f"Storage({self.where()!r})"
@@ -97,12 +113,21 @@ class Storage:
 
     def child(self, name: str) -> "Storage":
         """The folder `name` in this one."""
-        child = object.__new__(Storage)
-        child._fs, child._root = self._fs, f"{self._root}/{name}"
+        child = copy.copy(self)
+        child._root = f"{self._root}/{name}"
         # A URI may end in options: s3://bucket/runs?region=... In a path, ? is a letter.
         base, mark, options = self.uri.partition("?" if "://" in self.uri else "\0")
         child.uri = f"{base.rstrip('/')}/{name}{mark}{options}"
         return child
+
+    def patient(self) -> "Storage":
+        """The same folder, for who has a job to keep alive: a remote one that fails is tried again
+        for `PATIENCE_S`. A local one fails at once."""
+        if self.local_path or self._patience:
+            return self
+        patient = copy.copy(self)
+        patient._patience = Patience()
+        return patient
 
     @property
     def name(self) -> str:
@@ -120,6 +145,11 @@ class Storage:
         """The folder as a path of this machine, if it is one."""
         return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
 
+    @property
+    def opened(self) -> tuple[fs.FileSystem, str]:
+        """The file system, and the folder's path in it."""
+        return self._fs, self._root
+
     def where(self, name: str = "") -> str:
         """How to name a file to a person."""
         path = f"{self._root}/{name}" if name else self._root
@@ -128,16 +158,24 @@ class Storage:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
+    def _do(self, action: str, name: str, operation: Callable[[], T]) -> T:
+        """An operation that may be repeated, with the patience that this storage has."""
+
+        def once() -> T:
+            with explained(action, self.where(name)):
+                return operation()
+
+        return self._patience.keep_trying(once) if self._patience else once()
+
     def create(self) -> None:
         """Makes the folder and those above it; fine where it exists."""
-        with _explained("create", self.where()):
-            self._fs.create_dir(self._root, recursive=True)
+        self._do("create", "", lambda: self._fs.create_dir(self._root, recursive=True))
 
     def create_new(self) -> bool:
         """Makes the folder; False where it exists (of two at the same moment, surely one only on a
         local disk: other file systems have no such atomic step)."""
         if path := self.local_path:
-            with _explained("create", self.where()):
+            with explained("create", self.where()):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     path.mkdir()
@@ -152,63 +190,63 @@ class Storage:
     def write(self, name: str, data: bytes) -> None:
         """The whole file at once: readers see the old content or the new."""
         path = self._path(name)
-        with _explained("write", self.where(name)):
-            if self.local_path is None:  # object stores show an object only once it is complete
-                with self._fs.open_output_stream(path) as stream:
-                    stream.write(data)
-                return
-            beside = Path(path).with_name(f".{Path(path).name}.{uuid.uuid4().hex[:8]}")
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(beside, "xb") as file:
-                    file.write(data)
-                beside.replace(path)
-            except BaseException:
-                beside.unlink(missing_ok=True)
-                raise
+        local = self.local_path is not None
+        self._do("write", name, lambda: _replace(path, data) if local else self._put(path, data))
+
+    def _put(self, path: str, data: bytes) -> None:
+        # Object stores show an object only once it is complete.
+        with self._fs.open_output_stream(path) as stream:
+            stream.write(data)
 
     def read(self, name: str) -> bytes:
         """Raises FileNotFoundError where there is no such file."""
-        with (
-            _explained("read", self.where(name)),
-            self._fs.open_input_stream(self._path(name)) as stream,
-        ):
-            data: bytes = stream.read()
-            return data
+
+        def read() -> bytes:
+            with self._fs.open_input_stream(self._path(name)) as stream:
+                data: bytes = stream.read()
+                return data
+
+        return self._do("read", name, read)
 
     def exists(self, name: str = "") -> bool:
-        with _explained("read", self.where(name)):
-            info = self._fs.get_file_info(self._path(name))
-            return bool(info.type != fs.FileType.NotFound)
+        info = self._do("read", name, lambda: self._fs.get_file_info(self._path(name)))
+        return bool(info.type != fs.FileType.NotFound)
 
     def list(self, name: str = "") -> list[str]:
         """Names of files and folders directly in a folder, sorted; empty where it is missing."""
-        with _explained("list", self.where(name)):
-            infos = self._fs.get_file_info(fs.FileSelector(self._path(name), allow_not_found=True))
-            return sorted(info.base_name for info in infos)
+        selector = fs.FileSelector(self._path(name), allow_not_found=True)
+        infos = self._do("list", name, lambda: self._fs.get_file_info(selector))
+        return sorted(info.base_name for info in infos)
 
     def usage(self) -> tuple[int, int]:
         """How many files are below the folder, and their bytes."""
-        with _explained("list", self.where()):
-            selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
-            infos = [i for i in self._fs.get_file_info(selector) if i.type == fs.FileType.File]
-            return len(infos), sum(info.size for info in infos)
+        selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
+        infos = self._do("list", "", lambda: self._fs.get_file_info(selector))
+        sizes = [info.size for info in infos if info.type == fs.FileType.File]
+        return len(sizes), sum(sizes)
 
     def delete(self, name: str = "") -> None:
         """A folder with all in it; fine where it is missing."""
-        with _explained("delete", self.where(name)), contextlib.suppress(FileNotFoundError):
-            self._fs.delete_dir(self._path(name))
+
+        def delete() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.delete_dir(self._path(name))
+
+        self._do("delete", name, delete)
 
     def delete_file(self, name: str) -> None:
-        with _explained("delete", self.where(name)):
+        with explained("delete", self.where(name)):
             self._fs.delete_file(self._path(name))
 
-    def upload(self, folder: Path, name: str) -> None:
-        """Copies a folder of this machine into this one as `name`."""
-        with _explained("write", self.where(name)):
-            fs.copy_files(
-                str(folder),
-                self._path(name),
-                source_filesystem=fs.LocalFileSystem(),
-                destination_filesystem=self._fs,
-            )
+
+def _replace(path: str, data: bytes) -> None:
+    """A local file, written beside and renamed."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        beside.write_bytes(data)
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

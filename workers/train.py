@@ -5,6 +5,7 @@ Worker 0 also keeps the record: metrics, checkpoints, the model.
 """
 
 import contextlib
+import copy
 import logging
 import math
 import socket
@@ -18,14 +19,15 @@ from numpy.typing import NDArray
 
 from workers.account import RowAccount
 from workers.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
+from workers.checkpoint_writer import CheckpointWriter
 from workers.config import SPLITS, TrainJob
 from workers.errors import DataError, DivergedError, ReplicaError
 from workers.evaluate import Evaluation, evaluate
-from workers.gradients import Gradients, ShardThreads, Step
+from workers.gradients import Gradients, ShardThreads, Step, Wish
 from workers.metrics_log import MetricsLog, RecordSink
 from workers.model import build_model
 from workers.optimizer import build_optimizer, clip_, lr_factor
-from workers.run_folder import RunFolder, StopRequest
+from workers.run_folder import PREEMPTION, RunFolder, StopRequest
 from workers.shard_data import Rows, ShardData
 from workers.shards import epoch_order, shard_rows, step_rows, steps_per_epoch
 from workers.weights import (
@@ -37,9 +39,11 @@ from workers.weights import (
     weights_of,
     weights_sha256,
 )
-from workers.worker import Worker
+from workers.worker import Notice, Worker
 
 log = logging.getLogger(__name__)
+_LAST_SAVE_S = 6.0
+"""So long before a machine is taken away the last checkpoint is begun."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
         loop.restore()
         with contextlib.ExitStack() as stack:
             if worker.rank == 0:
-                loop.log = stack.enter_context(MetricsLog(loop.run, loop.progress.step, sink))
+                step, later = loop.progress.step, loop.writer.put_if_idle
+                loop.log = stack.enter_context(MetricsLog(loop.run, step, sink, later))
+                stack.enter_context(loop.writer)
             return loop.run_to_end()
 
 
@@ -95,8 +101,10 @@ class _Loop:
 
     def __init__(self, job: TrainJob, worker: Worker, threads: ShardThreads) -> None:
         self.job, self.worker, self.threads = job, worker, threads
-        self.run = RunFolder.at(job.run_uri)
+        self.run = RunFolder.at(job.run_uri).patient()
         self.checkpoints = Checkpoints(self.run, job.checkpoint)
+        self.writer = CheckpointWriter()
+        self.save_due = False
         self.progress = Progress()
         self.best: Weights = {}
         self.log: MetricsLog | None = None
@@ -121,6 +129,8 @@ class _Loop:
         )
         self.num_steps = job.training.steps or job.training.epochs * self.steps_per_epoch
         self.saved_at = time.monotonic()
+        self.notice_ranks: list[int] = []
+        self.last_save_at = math.inf
 
     def _check_rows(self, loaded: dict[int, ShardData]) -> None:
         for shard, of_split in loaded.items():
@@ -137,11 +147,12 @@ class _Loop:
 
     def restore(self) -> None:
         """Takes up the checkpoint that worker 0 finds; all workers the same one."""
-        found = self.checkpoints.latest(self.job.fingerprint) if self.worker.rank == 0 else None
+        job, is_first = self.job, self.worker.rank == 0
+        found = self.checkpoints.latest(job.checkpoint_fingerprint) if is_first else None
         step = int(self._from_first(found.progress.step if found else 0))
         if not step:
             return
-        checkpoint = found or self.checkpoints.load(step, self.job.fingerprint)
+        checkpoint = found or self.checkpoints.load(step, job.checkpoint_fingerprint(step))
         self.progress, self.best = checkpoint.progress, checkpoint.best
         load_weights(self.model, checkpoint.model)
         load_optimizer(self.optimizer, self.names, checkpoint.optimizer)
@@ -156,14 +167,14 @@ class _Loop:
             self.worker.device,
             ", ".join(str(shard) for shard in self.worker.shards),
         )
-        self._record(
-            "start", attempt=self.log.attempt if self.log else 0, workers=self.worker.world_size
-        )
+        if self.log:
+            cost = asdict(self.log.repeats)
+            self._record("start", attempt=self.log.attempt, workers=self.worker.world_size, **cost)
         # A job stopped after its last step still has that epoch to end.
         while self.progress.step < self.num_steps or self.progress.step_in_epoch:
             self._run_epoch()
             if self.stop:
-                self._save()
+                self._save(wait=True)
                 return TrainResult(self.progress.step, self.progress.epochs, stopped=self.stop)
             self._end_epoch()
         return self._finish()
@@ -179,16 +190,22 @@ class _Loop:
             progress.epoch + 1, orders, progress.step_in_epoch * job.rows_per_shard_step
         )
         while progress.step_in_epoch < self.steps_per_epoch and progress.step < self.num_steps:
+            if progress.step >= (job.stop_after_steps or math.inf):
+                # All workers are at the same step: none has to tell the others.
+                self.stop = StopRequest(
+                    f"{job.stop_after_steps} steps were asked for: limits.steps"
+                )
+                return
             started = time.perf_counter()
             batches = self._batches(orders, account)
             data_s = time.perf_counter() - started
-            stop = self.worker.stop_requested() if self.worker.rank == 0 else None
-            step = self.gradients.step(
-                progress.epoch, progress.step_in_epoch, batches, stop is not None
-            )
+            stop, wish = self._ask()
+            step = self.gradients.step(progress.epoch, progress.step_in_epoch, batches, wish)
             self._apply(step)
             self._add(step, data_s, time.perf_counter() - started)
-            if step.stop:
+            if step.wish.look:
+                self._heed(self.worker.notice())
+            if step.wish.stop:
                 # Only worker 0 knows why; its result is the one that counts.
                 self.stop = stop or StopRequest("asked for by worker 0")
                 return
@@ -199,6 +216,30 @@ class _Loop:
             num_rows=job.data.train_rows,
             whole=progress.step_in_epoch == self.steps_per_epoch,
         )
+
+    def _ask(self) -> tuple[StopRequest | None, Wish]:
+        """What worker 0 is asked for, and so what it wants of all."""
+        if self.worker.rank:
+            return None, Wish()
+        stop = self.worker.stop_requested()
+        return stop, Wish(stop is not None, self.worker.notice_due())
+
+    def _heed(self, notice: Notice | None) -> None:
+        """Saves as soon as a machine is known to be taken away, and once more just before it is:
+        what comes after that is computed again."""
+        if notice is None or self.worker.rank:
+            return
+        if notice.ranks != self.notice_ranks:
+            self.notice_ranks, self.last_save_at = notice.ranks, notice.deadline - _LAST_SAVE_S
+            ranks = ", ".join(str(rank) for rank in notice.ranks)
+            reason = f"the node of worker {ranks} is taken away"
+            log.warning("%s; checkpoint at step %d", reason, self.progress.step)
+            self._save(wait=True)
+            known = {"deadline": notice.deadline} if math.isfinite(notice.deadline) else {}
+            self.run.note_failure(reason, PREEMPTION, **known)
+        elif time.time() > self.last_save_at:
+            self.last_save_at = math.inf
+            self._save(wait=True)
 
     def _batches(
         self, orders: dict[int, NDArray[np.int64]], account: RowAccount
@@ -221,12 +262,17 @@ class _Loop:
                 f"at step {self.progress.step + 1}: loss {step.loss_sum / step.num_rows}, "
                 f"gradient norm {self.gradient_norm}"
             )
-        factor = lr_factor(training.schedule, self.progress.step, self.num_steps)
+        factor = lr_factor(training.schedule, self.progress.step, self._horizon())
         self.lr = training.optimizer.lr * factor
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         self.gradients.assign(step.gradient_N)
         self.optimizer.step()
+
+    def _horizon(self) -> int:
+        """The number of steps that the schedule is laid out over at this step."""
+        ends = (*self.job.training.earlier_ends, self.num_steps)
+        return next((end for end in ends if self.progress.step < end), self.num_steps)
 
     def _add(self, step: Step, data_s: float, wall_s: float) -> None:
         progress, sums = self.progress, self.progress.sums
@@ -288,7 +334,7 @@ class _Loop:
         started = time.perf_counter()
         found = self._evaluate("validation")
         here = Best(self.progress.epoch + 1, found.accuracy, found.loss)
-        if here.beats(self.progress.best):
+        if here.beats(self.progress.best, self.job.training.metric):
             self.progress.best, self.best = here, weights
         return {
             "validation_loss": found.loss,
@@ -345,24 +391,35 @@ class _Loop:
         by_steps = config.every_steps and self.progress.step % config.every_steps == 0
         by_time = config.every_s and time.monotonic() - self.saved_at >= config.every_s
         inside = 0 < self.progress.step_in_epoch < self.steps_per_epoch
-        if inside and (by_steps or by_time):
+        self.save_due = self.save_due or bool(by_steps or by_time)
+        self.writer.check()
+        if inside and self.save_due and not self.writer.is_busy:
             self._save()
 
-    def _save(self) -> None:
-        self.saved_at = time.monotonic()
+    def _save(self, wait: bool = False) -> None:
+        """Worker 0 takes a checkpoint of this moment and has it written while training goes on.
+
+        `wait`: it is on storage when this returns. Raises what it, or one before it, failed with.
+        """
+        self.saved_at, self.save_due = time.monotonic(), False
         if self.worker.rank:
             return
+        checkpoint = Checkpoint(
+            fingerprint=self.job.checkpoint_fingerprint(self.progress.step),
+            progress=copy.deepcopy(self.progress),
+            model=weights_of(self.model),
+            optimizer=optimizer_tensors(self.optimizer, self.names),
+            best=self.best,  # another epoch replaces these, none changes them
+        )
+        self.writer.put(lambda: self._write(checkpoint))
+        if wait:
+            self.writer.drain()
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        """In the writer's thread."""
         if self.log:
             self.log.flush()  # the steps before a checkpoint are in the metrics
-        self.checkpoints.save(
-            Checkpoint(
-                fingerprint=self.job.fingerprint,
-                progress=self.progress,
-                model=weights_of(self.model),
-                optimizer=optimizer_tensors(self.optimizer, self.names),
-                best=self.best,
-            )
-        )
+        self.checkpoints.save(checkpoint)
 
     def _check_replicas(self, weights: Weights) -> None:
         """All workers must hold the same weights; else the result would hang on who holds them."""

@@ -17,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from orchestrator import runs
 from tests.conftest import Cli, Finished, wait_for
 from tests.unit.simulated import single, tiny_job
+from tests.unit.whole_records import epoch, start, step
 from workers.checkpoint import Checkpoint, Checkpoints, Progress
 from workers.config import CheckpointConfig, TrainJob
 from workers.errors import DamagedCheckpointError, InputError, RunExistsError, StorageError
@@ -142,13 +143,6 @@ def test_a_missing_bucket_is_made_where_the_uri_allows_it(port: int) -> None:
     assert storage.list() == ["run"]
 
 
-def test_a_folder_is_uploaded_with_all_in_it(storage: Storage, tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "x").write_bytes(b"1")
-    storage.upload(tmp_path, "to")
-    assert storage.read("to/deep/x") == b"1"
-
-
 @pytest.mark.parametrize("option", ["regoin=us-east-1", "allow_bucket_creation=yes"])
 def test_an_option_that_nobody_knows_is_an_error_that_names_those_there_are(option: str) -> None:
     with pytest.raises(StorageError) as caught:
@@ -204,7 +198,7 @@ def test_checkpoints_are_kept_loaded_and_passed_over_when_damaged(run: RunFolder
     run.storage.write(damaged, run.storage.read(damaged)[:-1])
     with pytest.raises(DamagedCheckpointError, match="s3://bucket/"):
         kept.load(3, "a" * 64)
-    latest = kept.latest("a" * 64)
+    latest = kept.latest(lambda _: "a" * 64)
     assert latest is not None and latest.progress.step == 2
     kept.save(a_checkpoint(2))
     assert kept.steps() == [2], "the damaged one is gone"
@@ -214,17 +208,17 @@ def test_metrics_can_be_followed_and_are_cut_at_the_checkpoint_on_a_resume(run: 
     tail = MetricsTail(run)
     assert tail.read() == []
     with MetricsLog(run, 0) as log:
-        log.write({"kind": "start", "step": 0})
-        for step in (1, 2):
-            log.write({"kind": "step", "step": step, "loss": 0.5})
-        log.write({"kind": "epoch", "step": 2, "train_loss": 0.5})
+        log.write(start())
+        for number in (1, 2):
+            log.write(step(number))
+        log.write(epoch(1, 2))
         assert [record["kind"] for record in tail.read()] == ["start", "step", "step", "epoch"]
-        log.write({"kind": "step", "step": 3, "loss": 0.5})
+        log.write(step(3))
     assert [record["step"] for record in tail.read()] == [3]
     assert len(run.storage.list("tensorboard")) == 1
     with MetricsLog(run, 2) as log:
         assert log.attempt == 2
-        log.write({"kind": "start", "step": 2})
+        log.write(start(2))
     assert [record["step"] for record in run.read_metrics()] == [0, 1, 2, 2, 2]
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from workers.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
 from workers.config import CheckpointConfig
-from workers.errors import CheckpointError
+from workers.errors import CheckpointError, StorageError
 from workers.run_folder import RunFolder
+from workers.storage import Storage
 from workers.weights import load_optimizer, optimizer_tensors
 
 JOB = "a" * 64
@@ -86,11 +87,11 @@ def test_an_optimizer_goes_on_from_its_tensors_bit_for_bit(name: str) -> None:
 
 def test_the_newest_good_checkpoint_is_the_latest(tmp_path: Path) -> None:
     kept = checkpoints(tmp_path)
-    assert kept.latest(JOB) is None
+    assert kept.latest(lambda _: JOB) is None
     for step in (3, 12, 100):
         kept.save(at_step(step))
     assert kept.steps() == [3, 12, 100]
-    latest = kept.latest(JOB)
+    latest = kept.latest(lambda _: JOB)
     assert latest is not None
     assert latest.progress.step == 100
 
@@ -141,7 +142,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     with pytest.raises(CheckpointError, match=text):
         kept.load(2, JOB)
     with caplog.at_level(logging.WARNING):
-        latest = kept.latest(JOB)
+        latest = kept.latest(lambda _: JOB)
     assert latest is not None
     assert latest.progress.step == 1
     assert "passing over a checkpoint" in caplog.text
@@ -152,7 +153,7 @@ def test_a_checkpoint_without_manifest_was_never_finished(tmp_path: Path) -> Non
     for step in (1, 2):
         kept.save(at_step(step))
     (folder_of(tmp_path, 2) / "manifest.json").unlink()
-    latest = kept.latest(JOB)
+    latest = kept.latest(lambda _: JOB)
     assert latest is not None
     assert latest.progress.step == 1
 
@@ -174,7 +175,7 @@ def test_the_checkpoint_just_written_is_kept_though_a_damaged_one_has_a_later_st
     kept.save(at_step(9))
     (folder_of(tmp_path, 9) / "model.safetensors").write_bytes(b"damaged")
     kept.save(at_step(5))
-    latest = kept.latest(JOB)
+    latest = kept.latest(lambda _: JOB)
     assert latest is not None, "the only good checkpoint was deleted"
     assert latest.progress.step == 5
 
@@ -189,7 +190,7 @@ def test_another_jobs_checkpoint_is_refused_with_both_fingerprints(tmp_path: Pat
     )
     assert caught.value.cure == "start a new run for a changed spec"
     with pytest.raises(CheckpointError, match="belongs to another job"):
-        kept.latest("b" * 64)  # to begin again from nothing would lose it
+        kept.latest(lambda _: "b" * 64)  # to begin again from nothing would lose it
 
 
 def test_a_missing_step_is_an_error(tmp_path: Path) -> None:
@@ -249,6 +250,69 @@ def test_saving_goes_on_beside_a_damaged_manifest(tmp_path: Path, manifest: byte
     kept.save(at_step(1))
     (folder_of(tmp_path, 1) / "manifest.json").write_bytes(manifest)
     kept.save(at_step(2))
-    latest = kept.latest(JOB)
+    latest = kept.latest(lambda _: JOB)
     assert latest is not None
     assert latest.progress.step == 2
+
+
+def fail_to_write(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """From now on, a file of that name cannot be written."""
+    write = Storage.write
+
+    def failing(storage: Storage, name: str, data: bytes) -> None:
+        if name.endswith(file):
+            raise StorageError(f"cannot write {name}: No space left on device")
+        write(storage, name, data)
+
+    monkeypatch.setattr(Storage, "write", failing)
+
+
+EVERY_FILE = [
+    "model.safetensors",
+    "optimizer.safetensors",
+    "best.safetensors",
+    "state.json",
+    "manifest.json",
+]
+
+
+@pytest.mark.parametrize("file", EVERY_FILE)
+def test_a_save_that_fails_leaves_what_was_there_and_nothing_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    kept = checkpoints(tmp_path, keep_latest=1, keep_best=0)
+    kept.save(at_step(1))
+    fail_to_write(monkeypatch, file)
+    with pytest.raises(StorageError):
+        kept.save(at_step(2))
+    assert kept.steps() == [1]
+    kept.load(1, JOB)
+
+
+@pytest.mark.parametrize("file", EVERY_FILE)
+def test_a_step_saved_again_in_vain_has_its_first_checkpoint_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """A job stopped after the last step of an epoch saves that step again at the epoch's end."""
+    kept = checkpoints(tmp_path, keep_latest=1, keep_best=0)
+    kept.save(at_step(1, in_epoch=1))
+    with monkeypatch.context() as patch:
+        fail_to_write(patch, file)
+        with pytest.raises(StorageError):
+            kept.save(at_step(1, best_epoch=1, epoch=1))
+    assert kept.load(1, JOB).progress.step_in_epoch == 1
+    for epoch in (1, 2):
+        kept.save(at_step(1, best_epoch=1, epoch=epoch))
+        assert kept.load(1, JOB).progress == at_step(1, best_epoch=1, epoch=epoch).progress
+
+
+@given(where=st.integers(0, 10_000))
+def test_a_flipped_bit_anywhere_in_a_manifest_is_recognised(tmp_path: Path, where: int) -> None:
+    kept = checkpoints(tmp_path)
+    kept.save(at_step(1, best_epoch=1))
+    path = folder_of(tmp_path, 1) / "manifest.json"
+    data = bytearray(path.read_bytes())
+    data[where // 8 % len(data)] ^= 1 << where % 8
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError):
+        kept.load(1, JOB)

@@ -113,14 +113,6 @@ def test_a_scheme_that_nobody_knows_is_an_error_that_names_it() -> None:
     assert "--storage" in caught.value.cure
 
 
-def test_a_folder_is_uploaded_with_all_in_it(storage: Storage, tmp_path: Path) -> None:
-    (tmp_path / "from" / "deep").mkdir(parents=True)
-    (tmp_path / "from" / "deep" / "x").write_bytes(b"1")
-    storage.create()
-    storage.upload(tmp_path / "from", "to")
-    assert storage.read("to/deep/x") == b"1"
-
-
 def test_a_question_mark_in_a_path_is_a_letter_like_any_other(tmp_path: Path) -> None:
     child = Storage(str(tmp_path / "what?" / "runs")).child("run-1")
     child.write("a", b"1")

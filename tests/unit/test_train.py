@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 
 from tests.unit.simulated import on_workers, single, tiny_job, tiny_loader, tiny_shape
+from workers.checkpoint_writer import CheckpointWriter
 from workers.config import TrainJob
 from workers.errors import DataError, DivergedError, SharedError
 from workers.jsons import Json
@@ -20,6 +21,12 @@ from workers.weights import weights_sha256
 from workers.worker import SingleProcessWorker
 
 STEPS = 3  # of an epoch of the tiny job
+
+
+@pytest.fixture
+def never_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training waits for a checkpoint being written, instead of putting the next one off."""
+    monkeypatch.setattr(CheckpointWriter, "is_busy", False)
 
 
 def trained(job: TrainJob) -> TrainResult:
@@ -62,6 +69,31 @@ def test_a_job_stopped_at_any_step_ends_with_the_weights_of_an_undisturbed_one(
         (1, 0),
         (2, stop_after),
     ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("limit", range(1, 2 * STEPS))
+def test_a_job_that_was_asked_for_some_steps_stops_there_and_may_go_on(
+    tmp_path: Path, workers: int, limit: int
+) -> None:
+    undisturbed = trained(tiny_job(tmp_path / "whole"))
+    job = tiny_job(tmp_path / "limited")
+    limited = job.model_copy(update={"stop_after_steps": limit})
+    reason = f"{limit} steps were asked for: limits.steps"
+    for _ in range(2):  # taken up with its limit it makes no step more
+        for result in on_workers(limited, workers, lambda worker: train(limited, worker)):
+            assert result.stopped == StopRequest(reason, 5)
+            assert (result.steps, result.weights_sha256) == (limit, None)
+    assert checkpoint_steps(job)[-1] == limit
+    assert trained(job).weights_sha256 == undisturbed.weights_sha256
+    assert [r["step"] for r in records_of(job, "step")] == list(range(1, 2 * STEPS + 1))
+
+
+def test_a_job_of_fewer_steps_than_it_was_asked_for_ends_as_if_it_was_not(tmp_path: Path) -> None:
+    undisturbed = trained(tiny_job(tmp_path / "whole"))
+    for limit in (2 * STEPS, 99):
+        job = tiny_job(tmp_path / f"limit-{limit}").model_copy(update={"stop_after_steps": limit})
+        assert trained(job).weights_sha256 == undisturbed.weights_sha256
 
 
 def test_a_job_that_lost_its_last_steps_has_every_step_once_in_its_metrics(tmp_path: Path) -> None:
@@ -215,7 +247,7 @@ def test_head_rows_of_the_test_split_are_told_beside_the_whole(tmp_path: Path) -
     ids=["by steps", "by epochs", "by time", "only the latest"],
 )
 def test_checkpoints_are_written_when_the_spec_says(
-    tmp_path: Path, config: dict[str, Any], steps: list[int]
+    tmp_path: Path, never_busy: None, config: dict[str, Any], steps: list[int]
 ) -> None:
     job = tiny_job(tmp_path, checkpoint=config)
     trained(job)
@@ -299,7 +331,9 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     assert one.weights_sha256 != other.weights_sha256
 
 
-def test_a_job_whose_checkpoint_is_damaged_goes_on_from_the_one_before(tmp_path: Path) -> None:
+def test_a_job_whose_checkpoint_is_damaged_goes_on_from_the_one_before(
+    tmp_path: Path, never_busy: None
+) -> None:
     undisturbed = trained(tiny_job(tmp_path / "whole"))
     checkpoint = {"every_steps": 1, "keep_latest": 1}
     job = tiny_job(tmp_path / "damaged", checkpoint={**checkpoint, "keep_latest": 3})

@@ -1,0 +1,72 @@
+"""What checkpoints cost: a job that saves every 50 steps beside one that saves at epochs only.
+
+    python benchmarks/checkpoint_cost.py           # full MNIST of RNNJOB_DATA_DIR, some minutes
+    python benchmarks/checkpoint_cost.py --smoke   # the shipped digits, seconds: that it runs
+
+The default model in fp32, each run a `rnnjob submit --local` of its own. The two take turns, and
+the claim is about the median of the ratios of neighbours: a machine that slows down meets both.
+Seconds are those of the steps and all between them, without start and evaluation.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.data import dataset_name  # noqa: E402
+from orchestrator.launchers.local import num_usable_cpus  # noqa: E402
+
+RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
+EVERY_STEPS = 50
+CLAIM = 0.03
+
+
+def seconds(every_steps: int, num_steps: int) -> float:
+    """From the first step's record to the last one's of a local run."""
+    with tempfile.TemporaryDirectory() as storage:
+        command = [
+            RNNJOB, "submit", "--local", "--json", "--dataset", dataset_name(),
+            "--storage", storage, "--run-id", "run", "--precision", "fp32",
+            "--set", f"training.steps={num_steps}",
+            "--set", f"checkpoint.every_steps={every_steps}", "--set", "checkpoint.every_s=0",
+        ]  # fmt: skip
+        subprocess.run(command, capture_output=True, check=True)
+        lines = (Path(storage) / "run" / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    times = [record["time"] for record in records if record["kind"] == "step"]
+    validation_s = sum(record.get("validation_s", 0.0) for record in records[:-2])
+    return float(times[-1] - times[0] - validation_s)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    smoke = arguments.smoke
+    rounds, num_steps, every = (1, 24, 10) if smoke else (arguments.rounds, 300, EVERY_STEPS)
+    if smoke:
+        os.environ.pop("RNNJOB_DATA_DIR", None)
+
+    print(f"{dataset_name()}, {num_usable_cpus()} CPUs, {num_steps} steps, {rounds} round(s)")
+    print(f"round   at epochs   every {every} steps   ratio")
+    ratios = []
+    for number in range(1, rounds + 1):
+        # Who goes first changes, so that neither always meets a warmer machine.
+        order = (0, every) if number % 2 else (every, 0)
+        took = {every_steps: seconds(every_steps, num_steps) for every_steps in order}
+        ratios.append(took[every] / took[0])
+        print(f"{number:5}   {took[0]:7.2f} s   {took[every]:12.2f} s   {ratios[-1]:5.3f}")
+    cost = statistics.median(ratios) - 1
+    print(f"median cost {cost:+.1%}; the claim is at most {CLAIM:.0%}")
+
+
+if __name__ == "__main__":
+    main()
