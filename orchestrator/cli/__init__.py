@@ -5,6 +5,7 @@ pydantic.
 """
 
 import importlib
+import io
 import sys
 from typing import TYPE_CHECKING
 
@@ -100,5 +101,7 @@ def main(context: click.Context) -> None:
     rnnjob list                                      what ran, and what came of it
     rnnjob show @last
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: nothing is unprintable
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -131,24 +131,50 @@ def _start(cluster: LocalCluster, num_nodes: int, note: Note) -> LocalCluster:
         gcs_address = (head / _ADDRESS_FILE).read_text().strip()
         nodes.start_nodes(cluster, workers, f"--address={gcs_address}")
     up_now = replace(cluster, address=f"http://127.0.0.1:{port}")
-    alive = _wait_until_alive(up_now, num_nodes)
-    ids = {node.name: node.node_id for node in alive}
-    recorded = [_record(folder, cluster.name, ids) for folder in (head, *workers)]
-    up_now = replace(up_now, nodes=tuple(recorded))
-    state.update(up_now)
-    return up_now
+    return _with_nodes(up_now, [head, *workers])
 
 
-def _wait_until_alive(cluster: LocalCluster, num_nodes: int) -> list[Node]:
+def add_node(name: str = state.DEFAULT_NAME) -> LocalCluster:
+    """Starts one more node, and returns when it is alive; if it does not start, nothing is left.
+
+    Raises:
+        NoSuchClusterError: there is no cluster of that name.
+        ClusterError: Ray did not start; the cause is its last word.
+    """
+    cluster = state.find(name)
+    state.check_host(cluster)
+    head = Path(cluster.folder) / "n0"
+    numbers = [int(folder.name[1:]) for folder in head.parent.glob("n[0-9]*")]
+    folder = head.with_name(f"n{1 + max(numbers, default=0)}")
+    try:
+        gcs_address = (head / _ADDRESS_FILE).read_text().strip()
+        nodes.start_nodes(cluster, [folder], f"--address={gcs_address}")
+        return _with_nodes(cluster, [folder])
+    except BaseException:
+        processes.end(processes.find(folder), _GRACE_S)
+        raise
+
+
+def _with_nodes(cluster: LocalCluster, folders: list[Path]) -> LocalCluster:
+    """The cluster with nodes that were started, once they are alive; recorded so."""
+    names = {nodes.node_name(cluster.name, folder) for folder in folders}
+    ids = {node.name: node.node_id for node in _wait_until_alive(cluster, names)}
+    recorded = [_record(folder, cluster.name, ids) for folder in folders]
+    with_nodes = replace(cluster, nodes=(*cluster.nodes, *recorded))
+    state.update(with_nodes)
+    return with_nodes
+
+
+def _wait_until_alive(cluster: LocalCluster, names: set[str]) -> list[Node]:
     until = time.monotonic() + _READY_TIMEOUT_S
     last = "the dashboard does not answer"
     while time.monotonic() < until:
         with contextlib.suppress(ClusterError):
             found = dashboard.list_nodes(to_local(cluster))
-            num_alive = sum(node.is_alive for node in found)
-            if num_alive == num_nodes:
+            alive = {node.name for node in found if node.is_alive} & names
+            if alive == names:
                 return found
-            last = f"{num_alive} of {num_nodes} nodes are alive"
+            last = f"{len(alive)} of {len(names)} nodes are alive"
         time.sleep(_LOOK_S)
     raise nodes.not_up(f"after {_READY_TIMEOUT_S:.0f} s {last}")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestrator.cluster import local
 from tests.conftest import Cli, wait_for
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -59,7 +60,10 @@ def records(cli: Cli) -> list[Path]:
     return sorted((Path(cli.environment["RNNJOB_STATE_DIR"]) / "clusters").glob("*"))
 
 
-def test_three_nodes_take_a_job_lose_one_and_leave_nothing(cli: Cli) -> None:
+def test_three_nodes_take_a_job_lose_one_get_another_and_leave_nothing(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNNJOB_STATE_DIR", cli.environment["RNNJOB_STATE_DIR"])
     up = cli("cluster", "up", "--local", "--nodes", "3", "--cpus-per-node", "1", "--json")
     assert up.exit_code == 0, up.stderr
     cluster = up.json
@@ -94,6 +98,12 @@ def test_three_nodes_take_a_job_lose_one_and_leave_nothing(cli: Cli) -> None:
     table = cli("cluster", "status").stdout
     (row,) = [line for line in table.splitlines() if lost["node_id"][:12] in line]
     assert "dead" in row
+
+    with_another = local.add_node()
+    assert [node.name[-2:] for node in with_another.nodes] == ["n0", "n1", "n2", "n3"]
+    assert {p.name for p in with_another.nodes[3].processes} >= {"raylet"}
+    shown = cli("cluster", "status", "--json").json
+    assert (shown["nodes_alive"], shown["nodes_dead"]) == (3, 1)
 
     before = [p for p in psutil.process_iter() if _cwd(p).startswith(cluster["folder"])]
     assert len(before) > 10

@@ -1,0 +1,1 @@
+"""A drill: a job with faults at seeded steps, held against the same job undisturbed."""

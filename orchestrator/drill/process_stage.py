@@ -1,0 +1,98 @@
+"""A job in one process without Ray: faults kill the process, and `rnnjob resume` takes it up."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from orchestrator import runs
+from orchestrator.drill.faults import Strike, kill, missed
+from orchestrator.drill.follower import Follower
+from orchestrator.drill.plan import DRIVER, STORAGE, Fault
+from orchestrator.job_spec import JobSpec
+from orchestrator.runs import RunStatus
+from workers.errors import JobError, NoSuchRunError
+from workers.run_folder import RunFolder
+from workers.storage import Storage
+
+KINDS = (DRIVER, STORAGE)
+"""What can be injected here: there are neither nodes nor other workers."""
+_RNNJOB = (sys.executable, "-c", "from orchestrator.cli import run; run()")
+
+
+class ProcessStage:
+    """Uses the commands that a person would use: `rnnjob submit --local` and `rnnjob resume`."""
+
+    where = "one process"
+
+    def __init__(self, spec: JobSpec) -> None:
+        """`spec`: checked, so that its paths are absolute."""
+        self._spec = spec
+        self._scratch = tempfile.TemporaryDirectory(prefix="rnnjob-drill-")
+        self._run = RunFolder(Storage(spec.storage))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, run_id: str) -> RunFolder:
+        self._run = RunFolder(Storage(self._spec.storage).child(run_id))
+        spec = Path(self._scratch.name) / "job.yaml"
+        spec.write_text(self._spec.to_yaml())
+        self._rnnjob("submit", "--local", "--config", str(spec), "--run-id", run_id)
+        return self._run
+
+    def _rnnjob(self, *words: str) -> None:
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                [*_RNNJOB, *words],
+                cwd=self._scratch.name,  # a user's folder may have a `workers` of its own
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is ours to handle
+                env={**os.environ, "NO_COLOR": "1"},
+            )
+
+    @property
+    def _log(self) -> Path:
+        return Path(self._scratch.name) / "stderr.log"
+
+    def is_over(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def status(self) -> RunStatus:
+        """Raises JobError where it did not come as far as to have one."""
+        try:
+            return runs.read_status(self._run)
+        except NoSuchRunError as error:
+            said = self._log.read_text(errors="replace").strip().splitlines()
+            raise JobError(
+                f"{self._run.run_id} did not start: {said[0] if said else 'it said nothing'}",
+                "try the same job with rnnjob submit --local",
+            ) from error
+
+    def strike(self, fault: Fault, follower: Follower) -> Strike:
+        if not follower.wait_for(fault, self.is_over) or self._process is None:
+            return missed("the run was over")
+        try:
+            process = psutil.Process(self._process.pid)
+        except psutil.NoSuchProcess:
+            return missed("the run was over")
+        strike = kill(process, self._run, fault.kind, fault.draw)
+        return replace(strike, attempt=follower.attempt)
+
+    def mend(self, fault: Fault) -> None:
+        if self._process:
+            self._process.wait()
+        storage = self._run.storage.parent_uri
+        self._rnnjob("resume", self._run.run_id, "--local", "--storage", storage)
+
+    def close(self) -> None:
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait()
+        self._scratch.cleanup()
