@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.datasets.prepare import prepare
 from orchestrator.datasets.prepared import PreparedData, open_prepared
 from orchestrator.job_spec import JobSpec, load_spec
+from orchestrator.spec_tree import SpecError
 from orchestrator.units import parse_bytes
 from workers.config import TrainJob
 from workers.run_folder import RunFolder
@@ -25,7 +26,12 @@ class Plan:
 
 def read_spec(run: RunFolder) -> JobSpec:
     """The spec of a run. Raises SpecError or StorageError."""
-    return load_spec(run.storage.read(run.JOB).decode(), run.storage.where(run.JOB))
+    where = run.storage.where(run.JOB)
+    try:
+        return load_spec(run.storage.read(run.JOB).decode(), where)
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"no text: {error}"
+        raise SpecError(f"{where} is {what}", "name a run whose folder is whole") from error
 
 
 def make_plan(
@@ -93,14 +99,3 @@ def steps_of(spec: JobSpec, data: PreparedData) -> int:
         shape.train_rows, shape.num_shards, training.global_batch_size // shape.num_shards
     )
     return training.steps or training.epochs * per_epoch
-
-
-def best_precision(gpu: bool) -> str:
-    """bf16 where the hardware has matrix units for it: CPUs with AMX, GPUs since Ampere; else fp32.
-
-    AVX512_BF16 alone does not count: there an LSTM ran slower in bf16 than in fp32.
-    """
-    import torch
-
-    fast = torch.cuda.is_bf16_supported(False) if gpu else torch.cpu._is_amx_tile_supported()
-    return "bf16" if fast else "fp32"

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from workers.train import TrainResult
 
 
+def preload() -> None:
+    """Imports Ray Train, Ray Data and torch, which takes seconds."""
+    import ray.data
+    import ray.train.torch  # noqa: F401
+
+
 def build_trainer(plan: Plan, failures_left: int) -> Any:
     """`failures_left`: how many more failures of its workers the job may have."""
     from ray.train import DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -115,14 +121,17 @@ def _last_line(error: BaseException) -> str:
 def _datasets(plan: Plan) -> dict[str, Any]:
     import ray.data
 
+    # Not `from_arrow`: that has a task look at each table, and tasks need processes of their own.
+    from ray.data.read_api import from_blocks
+
     from workers.ray_worker import dataset_name, shard_table
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     return {
-        dataset_name(shard): ray.data.from_arrow(
-            shard_table({split: plan.data.table(split, shard) for split in SPLITS})
+        dataset_name(shard): from_blocks(
+            [shard_table({split: plan.data.table(split, shard) for split in SPLITS})]
         )
         for shard in range(plan.job.data.num_shards)
     }

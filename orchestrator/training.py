@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator import runs
+from orchestrator.hardware import best_precision
 from orchestrator.job_spec import JobSpec
-from orchestrator.plan import Plan, best_precision
+from orchestrator.plan import Plan
 from orchestrator.room import Need, listed, what_never_fits
 from orchestrator.units import parse_duration, show_duration
 from workers.errors import JobStoppedError, ResourcesError, StorageError
@@ -91,10 +92,14 @@ class RayTrainer:
         """Asked where a worker would run: the driver's machine may have other hardware."""
         import ray
 
+        from orchestrator.torch_trainer import preload
+
         if self._private_dir is not None and not gpu:
             return best_precision(False)
         task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(best_precision)
-        precision: str = ray.get(task.remote(gpu))
+        asked = task.remote(gpu)
+        preload()  # meanwhile: it takes about as long as that task's process needs to start
+        precision: str = ray.get(asked)
         return precision
 
     def train(self, plan: Plan) -> "TrainResult":

@@ -124,6 +124,7 @@ def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
     job = TrainJob.model_validate_json(config["job"])
     worker = RayWorker(job)
     with logged(RunLog(RunFolder.at(job.run_uri), f"worker-{worker.rank}")):
+        log.info("worker %d has started", worker.rank)
         try:
             return {"result": train(job, worker).to_json()}
         except SharedError as error:

@@ -67,7 +67,7 @@ def check_nccl() -> Check:
 def check_precision() -> Check:
     import torch
 
-    from orchestrator.plan import best_precision
+    from orchestrator.hardware import best_precision
 
     gpu = torch.cuda.is_available()
     chosen = best_precision(gpu)

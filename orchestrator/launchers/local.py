@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.execution import execute
-from orchestrator.plan import Plan, best_precision
+from orchestrator.hardware import best_precision
+from orchestrator.plan import Plan
 from orchestrator.runs import LOCAL
 from workers.config import SPLITS
 from workers.errors import ResourcesError

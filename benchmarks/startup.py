@@ -1,0 +1,124 @@
+"""From the command to the first training step on a cluster: rnnjob beside a script by hand.
+
+    python benchmarks/startup.py            # 5 rounds on a cluster of this machine, minutes
+    python benchmarks/startup.py --smoke    # one round: that it runs
+
+The contender (plain_ray_job/train.py) is the same model in Ray Train, submitted by `ray job submit`
+with a working directory. Both train on the shipped digits with one worker, on the same local
+cluster, in turns; the first pair, in which Ray unpacks what the jobs bring along, is not counted.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+SAMPLE = ROOT / "orchestrator" / "datasets" / "mnist_sample.parquet"
+CLAIM = 1.0
+# What each part ends with: a line of a log, or a record of the metrics.
+PARTS = {
+    "submission": "status",
+    "driver start": "connected to Ray",
+    "data into Ray": "the shards are in Ray",
+    "worker start": "worker 0 has started",
+    "data to the worker": "start",
+    "first step": "step",
+}
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """A local cluster of two nodes; the environment in which it is the one that is meant."""
+    environment = {**os.environ, "RNNJOB_STATE_DIR": str(folder / "state")}
+    size = ("--nodes", "2", "--cpus-per-node", "1", "--name", "startup")
+    up = rnnjob(environment, "cluster", "up", "--local", *size, "--json")
+    try:
+        yield {**environment, **json.loads(up)["environment"]}
+    finally:
+        rnnjob(environment, "cluster", "down", "startup")
+
+
+def rnnjob(environment: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        [BIN / "rnnjob", *words], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
+
+
+def plain(environment: dict[str, str], folder: Path) -> float:
+    """Seconds until the contender's first step."""
+    begun = time.time()
+    done = subprocess.run(
+        [
+            BIN / "ray", "job", "submit", "--working-dir", ROOT / "benchmarks" / "plain_ray_job",
+            "--", sys.executable, "train.py", SAMPLE, folder / "ray",
+        ],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    match = re.search(r"first step ([\d.]+)", done.stdout)
+    assert match, done.stdout
+    return float(match.group(1)) - begun
+
+
+def ours(environment: dict[str, str], folder: Path) -> dict[str, float]:
+    """Seconds of each part until rnnjob's first step."""
+    begun = time.time()
+    words = ("--dataset", "mnist-sample", "--epochs", "1", "--storage", str(folder / "runs"), "-q")
+    run = folder / "runs" / rnnjob(environment, "submit", *words).strip()
+    ends = seen_in(run)
+    parts, last = {}, begun
+    for name, end in PARTS.items():
+        parts[name], last = ends[end] - last, ends[end]
+    return {**parts, "in all": last - begun}
+
+
+def seen_in(run: Path) -> dict[str, float]:
+    """When each part ended, in Unix seconds."""
+    ends: dict[str, float] = {
+        "status": json.loads((run / "status.json").read_text())["submitted_at"]
+    }
+    for log in ("driver.log", "worker-0.log"):
+        for line in (run / "logs" / log).read_text().splitlines():
+            ends[line[29:]] = datetime.fromisoformat(line[:23]).timestamp()
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        record: dict[str, Any] = json.loads(line)
+        ends.setdefault(record["kind"], record["time"])
+    return ends
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    rounds = 1 if arguments.smoke else arguments.rounds
+    with tempfile.TemporaryDirectory(prefix="rnnjob-") as scratch:
+        folder = Path(scratch)
+        with cluster(folder) as environment:
+            warm_up = 0 if arguments.smoke else 1
+            pairs = [
+                (plain(environment, folder), ours(environment, folder))
+                for _ in range(warm_up + rounds)
+            ][warm_up:]
+    theirs = statistics.median(pair[0] for pair in pairs)
+    ratio = statistics.median(pair[1]["in all"] / pair[0] for pair in pairs)
+    print(f"by hand, with ray job submit: {theirs:.1f} s to the first step, median of {rounds}")
+    for name in (*PARTS, "in all"):
+        print(f"rnnjob, {name:<19} {statistics.median(pair[1][name] for pair in pairs):6.1f} s")
+    print(f"ratio, paired: {ratio:.2f} (claimed: at most {CLAIM})")
+
+
+if __name__ == "__main__":
+    main()
