@@ -12,6 +12,8 @@ from collections.abc import Callable
 from orchestrator import driver, runs
 from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.kuberay import JOB_YAML
+from orchestrator.plan import read_spec
+from orchestrator.spec_tree import SpecError
 from workers.errors import InputError, JobError, RunExistsError
 from workers.run_folder import RunFolder
 from workers.storage import Storage
@@ -59,8 +61,8 @@ def open_run(run_id: str, job_yaml: str) -> RunFolder:
 def _is_same_job(run: RunFolder, spec: JobSpec) -> bool:
     """But for the precision, which the driver settles and writes back."""
     try:
-        before = load_spec(run.storage.read(run.JOB).decode(), run.storage.where(run.JOB))
-    except FileNotFoundError:
+        before = read_spec(run)
+    except SpecError:
         return False
     precision = {"training.precision": before.training.precision}
     return before == spec.with_values(precision)

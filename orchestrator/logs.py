@@ -20,7 +20,7 @@ class LogLine:
     def rank(self) -> int | None:
         """The worker's, None of the driver."""
         _, dash, number = self.source.partition("-")
-        return int(number) if dash and number.isdigit() else None
+        return int(number) if dash and number.isdecimal() else None
 
     def __str__(self) -> str:
         return f"{self.source} | {self.text}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator import runs
+from orchestrator.result import read_result
 from orchestrator.runs import RunStatus
 from workers.errors import InputError
 from workers.jsons import Json
@@ -101,7 +102,7 @@ def _told(pair: tuple[Any, Any]) -> Json:
 
 def trace_of(run: RunFolder) -> Trace:
     records = run.read_metrics()
-    result = run.read_json(run.RESULT) or {}
+    result = read_result(run) or {}
     workers = [r.get("workers") for r in records if r.get("kind") == "start"]
     return Trace(
         run.run_id,

@@ -3,20 +3,46 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.phases import phases
 from orchestrator.runs import RunStatus
-from workers.config import TrainJob
-from workers.jsons import Json
+from workers.jsons import Json, misfit
 from workers.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from workers.config import TrainJob
     from workers.train import TrainResult
 
 SCHEMA_VERSION = 1
+_TYPES: dict[str, Any] = {
+    "run_id": str,
+    "state": str,
+    "test_accuracy": float | None,
+    "test_loss": float | None,
+    "test_rows": int | None,
+    "test_head_rows": int | None,
+    "test_head_accuracy": float | None,
+    "validation_accuracy": float | None,
+    "validation_loss": float | None,
+    "epochs": int,
+    "steps": int,
+    "train_rows_seen": int,
+    "samples_per_s": float | None,
+    "workers": int | None,
+    "weights_sha256": str | None,
+    "wall_s": float,
+}
+"""Of the keys that others read."""
+
+
+def read_result(run: RunFolder) -> Json | None:
+    """What result.json holds; None where it is missing or damaged."""
+    content = run.read_json(run.RESULT)
+    return None if content is None or misfit(content, _TYPES) else content
 
 
 def build_result(
     run: RunFolder,
-    job: TrainJob | None,
+    job: "TrainJob | None",
     result: "TrainResult | None",
     status: RunStatus,
     started: float,
@@ -53,6 +79,7 @@ def build_result(
         "samples_per_s": sum(_rows(e) for e in epochs) / train_s if train_s else None,
         "workers": status.workers,
         "attempts": status.attempt,
+        "phases": phases(records),
         "precision": job.training.precision if job else None,
         "weights_sha256": result.weights_sha256 if result else None,
         "fingerprint": job.fingerprint if job else None,

@@ -187,7 +187,7 @@ def _lives(pid: int, started: float | None) -> bool:
         process = psutil.Process(pid)
         same = abs(process.create_time() - (started or 0.0)) <= 1.0
         return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # the latter two: a pid of no process
         return False
 
 

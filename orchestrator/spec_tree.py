@@ -67,8 +67,8 @@ def short(text: str, length: int = 200) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Numbers as in YAML 1.2: 2:4 is text and not 124 in base 60, 1e-3 is a number. So is 2026-01-31
-    text, a key stands once, and a small file cannot unfold into a huge tree."""
+    """Numbers as in YAML 1.2: 2:4 is text and not 124 in base 60, 1e-3 is a number. A date is text,
+    a key stands once, and a small file cannot unfold into a huge tree."""
 
     def get_single_node(self) -> yaml.Node | None:
         root = super().get_single_node()

@@ -60,6 +60,8 @@ def _as_float(text: str | int | float, what: str) -> float:
         return float(text)
     except OverflowError as error:
         raise ValueError(f"'{str(text)[:20]}...' is no {what}: too large") from error
+    except TypeError as error:
+        raise ValueError(f"{str(text)[:20]} is no {what}") from error
 
 
 def show_duration(seconds: float) -> str:

@@ -19,9 +19,10 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from workers.config import CheckpointConfig, Metric
 from workers.errors import CheckpointError, DamagedCheckpointError, StorageError
-from workers.jsons import parse_object
+from workers.jsons import misfit, parse_object
 from workers.run_folder import RunFolder
 from workers.storage import Storage
 
@@ -37,6 +38,9 @@ SCHEMA_VERSION = 1
 _MANIFEST = "manifest.json"
 _FILES = ("model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json")
 _PREFIX = "step-"
+_STEP = re.compile(_PREFIX + "([0-9]{8,18})")
+_MAX_GENERATION = 2**31
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -92,14 +96,27 @@ class Progress:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Progress":
-        best = content["best"]
-        return cls(
-            **{
-                **content,
-                "sums": EpochSums(**content["sums"]),
-                "best": Best(**best) if best else None,
-            }
+        """Raises ValueError, KeyError or TypeError where it is none."""
+        best, sums = content["best"], _typed(EpochSums, content["sums"])
+        found = cls(
+            **{**content, "sums": sums, "best": None if best is None else _typed(Best, best)}
         )
+        _check_types(content, {"epoch": int, "step": int, "step_in_epoch": int, "epochs": list})
+        if min(found.epoch, found.step, found.step_in_epoch, sums.num_rows) < 0:
+            raise ValueError("a count below zero")
+        if not all(isinstance(epoch, dict) for epoch in found.epochs):
+            raise ValueError("epochs without records")
+        return found
+
+
+def _typed(cls: type[T], content: dict[str, Any]) -> T:
+    _check_types(content, get_type_hints(cls))
+    return cls(**content)
+
+
+def _check_types(content: dict[str, Any], types: dict[str, Any]) -> None:
+    if key := misfit(content, types):
+        raise ValueError(f"{key} is {str(content[key])[:80]!r}")
 
 
 @dataclass
@@ -156,8 +173,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps for which there is a checkpoint, good or not; ascending."""
-        names = [name.removeprefix(_PREFIX) for name in self._storage.list()]
-        return sorted(int(name) for name in names if name.isdigit())
+        found = [_STEP.fullmatch(name) for name in self._storage.list()]
+        return sorted(int(match[1]) for match in found if match)
 
     def load(self, step: int, fingerprint: str) -> Checkpoint:
         """Raises DamagedCheckpointError where a file is missing or damaged, CheckpointError where
@@ -172,6 +189,7 @@ class Checkpoints:
                 if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
                     raise DamagedCheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
             state = parse_object(files["state.json"])
+            _check_types(state, {"fingerprint": str})
             checkpoint = Checkpoint(
                 fingerprint=state["fingerprint"],
                 progress=Progress.from_json(state["progress"]),
@@ -188,7 +206,8 @@ class Checkpoints:
             SafetensorError,
         ) as error:
             raise DamagedCheckpointError(f"{where} is not whole: {error!r}") from error
-        if manifest != _manifest_of(checkpoint.progress, files, generation):
+        wanted = _manifest_of(checkpoint.progress, files, generation)
+        if manifest != wanted or checkpoint.progress.step != step:
             raise DamagedCheckpointError(f"{where}/{_MANIFEST} is damaged: it tells of another one")
         if checkpoint.fingerprint != fingerprint:
             raise CheckpointError(
@@ -253,7 +272,8 @@ def _manifest_of(progress: Progress, files: dict[str, bytes], generation: int) -
 def _generation(manifest: dict[str, Any]) -> int:
     """How often the step had been saved before."""
     found = manifest.get("generation", 0)
-    return found if isinstance(found, int) else 0
+    is_one = misfit({"generation": found}, {"generation": int}) is None
+    return found if is_one and 0 <= found < _MAX_GENERATION else 0
 
 
 def _stored_as(name: str, generation: int) -> str:

@@ -21,6 +21,8 @@ def _number(value: Any) -> Any:
 
 
 _Number = BeforeValidator(_number)
+_FLOAT32 = 3e37
+"""What torch can take for a number of this type."""
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
@@ -40,14 +42,14 @@ class ModelConfig(Config):
 
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     """`rnn` is Elman's with tanh."""
-    hidden_size: PositiveInt = 128
-    num_layers: PositiveInt = 1
+    hidden_size: Annotated[int, Field(ge=1, le=2**16, strict=True)] = 128
+    num_layers: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
     bidirectional: StrictBool = False
     dropout: Fraction = 0.0
     """Chance of dropping a feature, between the layers and before the classifier."""
     pooling: Literal["last", "mean", "max"] = "last"
     """How the outputs of all time steps become one vector."""
-    forget_bias: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    forget_bias: Annotated[float, _Number, Field(ge=-_FLOAT32, le=_FLOAT32)] = 1.0
     """First value of the LSTM forget gate's bias (Jozefowicz et al., 2015); unused by others."""
     read: Literal["rows", "columns", "pixels"] = "rows"
     """What of an image makes one time step."""
@@ -80,9 +82,9 @@ class AugmentConfig(Config):
 
 class OptimizerConfig(Config):
     name: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: Annotated[float, _Number, Field(gt=0.0, le=3e37)] = 0.016
-    """Peak learning rate, within float32."""
-    weight_decay: NonNegative = 0.1
+    lr: Annotated[float, _Number, Field(gt=0.0, le=_FLOAT32)] = 0.016
+    """Peak learning rate."""
+    weight_decay: Annotated[float, _Number, Field(ge=0.0, le=_FLOAT32)] = 0.1
     momentum: Fraction = 0.0
     """Of `sgd` only."""
 
@@ -145,7 +147,7 @@ class DataShape(Config):
     train_rows: PositiveInt
     validation_rows: NonNegativeInt
     test_rows: PositiveInt
-    pixel_mean: float = 0.0
+    pixel_mean: Annotated[float, _Number] = 0.0
     pixel_std: Positive = 1.0
     """Pixels within [0, 1] have this subtracted, and are divided by that."""
     test_head_rows: NonNegativeInt = 0

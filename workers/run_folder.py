@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from workers.errors import StorageError
 from workers.jsons import Json, misfit, parse_object
 from workers.records import is_record
-from workers.storage import Storage
+from workers.storage import Storage, explained
 
 _LONGEST_PAUSE_S = 30.0
 
@@ -115,10 +115,9 @@ class RunFolder:
         if content is None:
             return None
         code = content.get("exit_code")
-        fits = type(code) is int and 0 < code < 256  # who stops a job did not end it well
-        return StopRequest(
-            str(content.get("reason", "")), code if fits else 5, content.get("at_once") is True
-        )
+        if not isinstance(code, int) or isinstance(code, bool) or not 0 < code < 256:
+            code = StopRequest.exit_code  # who is stopped has not ended well
+        return StopRequest(str(content.get("reason", "")), code, content.get("at_once") is True)
 
     def note_failure(self, reason: str, kind: str = WORKER, **more: float) -> None:
         """Adds what ended the workers or the driver, which may start again."""
@@ -195,7 +194,8 @@ class MetricsTail:
             self._seen = len(records)
             return new
         try:
-            with open(local / self._run.METRICS, "rb") as file:
+            path = local / self._run.METRICS
+            with explained("read", str(path)), open(path, "rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 if inode != self._inode:
                     self._inode, self._offset = inode, 0

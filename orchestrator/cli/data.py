@@ -1,5 +1,6 @@
 """rnnjob data"""
 
+import re
 from pathlib import Path
 
 import click
@@ -7,6 +8,8 @@ import click
 from orchestrator.cli.common import explained, json_option, print_json
 from orchestrator.cli.completing import datasets
 from workers.errors import InputError
+
+_IS_COUNT = re.compile(r"[0-9]{1,18}")
 
 
 @click.group("data")
@@ -55,7 +58,7 @@ def prepare_command(
 
     if num_shards < 1:
         raise InputError(f"--num-shards is {num_shards}", "take at least 1")
-    if validation_rows != "auto" and not validation_rows.isdigit():
+    if validation_rows != "auto" and not _IS_COUNT.fullmatch(validation_rows):
         raise InputError(f"--validation-rows is '{validation_rows}'", "take a number, or auto")
     held = validation_rows if validation_rows == "auto" else int(validation_rows)
     data = prepare(dataset, data_dir, num_shards, held, force=force)

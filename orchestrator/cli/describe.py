@@ -27,19 +27,17 @@ def describe_command(
 
     RUN: an id, a unique prefix, or @last.
     """
-    import yaml
-
     client = client_for(storage, headers, verify)
     run = client.get_run(run_name)
     status = client.status(run.run_id)
-    spec = run.storage.read(run.JOB).decode()
+    spec = _spec_text(run)
     num_files, num_bytes = run.storage.usage()
     content: dict[str, Any] = {
         "schema_version": 1,
         "run_id": run.run_id,
         "run_folder": run.storage.where(),
         "status": status.to_json(),
-        "spec": yaml.safe_load(spec),
+        "spec": _spec(run),
         "provenance": run.read_json(run.PROVENANCE),
         "files": run.storage.list(),
         "num_files": num_files,
@@ -50,6 +48,24 @@ def describe_command(
         print_json(content)
     else:
         _print(content, status, spec)
+
+
+def _spec_text(run: "RunFolder") -> str:
+    try:
+        return run.storage.read(run.JOB).decode(errors="backslashreplace")
+    except FileNotFoundError:
+        return "(missing)"
+
+
+def _spec(run: "RunFolder") -> dict[str, Any] | None:
+    """None where it is damaged: all else can still be told."""
+    from orchestrator.plan import read_spec
+    from orchestrator.spec_tree import SpecError
+
+    try:
+        return read_spec(run).model_dump(mode="json")
+    except SpecError:
+        return None
 
 
 def _cluster(client: "Client", run: "RunFolder", status: "RunStatus") -> dict[str, Any] | None:

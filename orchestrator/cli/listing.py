@@ -15,6 +15,7 @@ from orchestrator.cli.common import (
     print_json,
     storage_option,
 )
+from orchestrator.result import read_result
 from workers.errors import InputError
 from workers.run_folder import RunFolder
 from workers.storage import Storage
@@ -81,7 +82,7 @@ def _rows(place: Storage, shown: list["RunStatus"]) -> list[Row]:
 
 
 def _row(run: RunFolder, status: "RunStatus") -> Row:
-    result = (run.read_json(run.RESULT) or {}) if status.is_terminal else {}
+    result = (read_result(run) or {}) if status.is_terminal else {}
     return {
         **status.to_json(),
         "test_accuracy": result.get("test_accuracy"),

@@ -128,15 +128,8 @@ def _spec_again(run: "RunFolder", steps: int, scaling: dict[str, Any]) -> "JobSp
     limit would only end it before they are done."""
     from orchestrator.plan import read_spec
 
-    try:
-        spec = read_spec(run)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{run.run_id} has no {run.JOB}: what it ran is not known",
-            "name a run whose folder is whole; see rnnjob list",
-        ) from error
     limits = {"limits.steps": steps, "limits.time": None}
-    return spec.with_values({"storage": run.storage.parent_uri, **limits, **scaling})
+    return read_spec(run).with_values({"storage": run.storage.parent_uri, **limits, **scaling})
 
 
 def _job_here(

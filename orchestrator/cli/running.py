@@ -12,6 +12,7 @@ from orchestrator.cli.common import one_line, print_json, terminated_as
 from orchestrator.cli.view import JobView, show_outcome
 from orchestrator.follow import Left, Terminated, follow
 from orchestrator.launchers.base import Launcher
+from orchestrator.result import read_result
 from orchestrator.runs import RunStatus, next_command
 from orchestrator.starting import start
 from orchestrator.submission import Submission
@@ -83,14 +84,14 @@ def leave_with(
 ) -> NoReturn:
     """Prints the outcome of a run that ended, and ends the process with its exit code."""
     if status.state == runs.SUCCEEDED:
-        show_outcome(view.console, run, status, run.read_json(run.RESULT) or {})
+        show_outcome(view.console, run, status, read_result(run) or {})
         view.note(
             f"look next: {next_command(run, 'show')}, or open {run.storage.where(run.REPORT)}"
         )
     else:
         show_failure(run, status)
     if as_json:
-        print_json(run.read_json(run.RESULT) or status.to_json())
+        print_json(read_result(run) or status.to_json())
     leave(status.exit_code if status.exit_code is not None else 1)
 
 

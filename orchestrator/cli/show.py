@@ -13,6 +13,7 @@ from orchestrator.cli.common import (
     storage_option,
 )
 from orchestrator.cli.run_options import run_argument
+from orchestrator.result import read_result
 from workers.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def show_command(run_name: str, storage: str | None, as_json: bool) -> None:
     """Show a run: state, metrics, result, files. RUN: an id, a unique prefix, or @last."""
     run = runs.find_run(open_storage(storage), run_name)
     status = runs.read_status(run)
-    result = run.read_json(run.RESULT)
+    result = read_result(run)
     epochs = [r for r in run.read_metrics() if r.get("kind") == "epoch"]
     if as_json:
         print_json(

@@ -3,6 +3,7 @@
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,12 +21,15 @@ from orchestrator.units import show_duration
 from workers.jsons import Json
 from workers.run_folder import RunFolder
 
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+"""Reasons and paths are shown as they are: a bracket in them is no markup."""
+
 
 class JobView:
     """Shows records as they come. All on stderr: stdout is for results."""
 
     def __init__(self, num_steps: int, print_every_steps: int, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, quiet=quiet, soft_wrap=True, **_PLAIN)
         self._every = print_every_steps
         self._last_step = 0
         self._state = ""
@@ -55,7 +59,7 @@ class JobView:
         self._progress.stop()
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def update(self, status: RunStatus, records: list[Json]) -> None:
         if status.state != self._state:
@@ -129,4 +133,4 @@ def age(then: float | None) -> str:
 
 def plain_console() -> Console:
     """For tables on stdout; without a terminal as wide as they need."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, **_PLAIN)

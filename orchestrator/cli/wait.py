@@ -28,11 +28,12 @@ def wait_command(
     RUN: an id, a unique prefix, or @last. Ending the wait does nothing to the job.
     """
     from orchestrator import runs
+    from orchestrator.result import read_result
 
     client = client_for(storage, headers, verify)
     run = client.get_run(run_name)
     status = client.wait(run.run_id, _seconds(timeout))
-    result = run.read_json(run.RESULT) or {}
+    result = read_result(run) or {}
     if status.state == runs.SUCCEEDED:
         accuracy = result.get("test_accuracy")
         told = f", test accuracy {accuracy:.2%}" if accuracy is not None else ""

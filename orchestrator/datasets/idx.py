@@ -5,6 +5,7 @@ dimension as 4 bytes, then the values, last dimension fastest. Plain or gzipped.
 """
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from workers.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
+_CHUNK_BYTES = 2**20
 _CURE = "replace the file with a whole copy, or name another folder: --data-dir"
 
 
@@ -34,9 +36,9 @@ def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, of another format, truncated or too long.
     """
-    data = _content(path)
-    header = 4 + 4 * num_dimensions
-    magic = data[:4]
+    stream = _opened(path)
+    header = _read(path, stream, 4 + 4 * num_dimensions)
+    magic = header[:4]
     expected = bytes([0, 0, _UNSIGNED_BYTE, num_dimensions])
     if magic != expected:
         raise DataError(
@@ -44,16 +46,18 @@ def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:
             f"it is no idx file of {num_dimensions} dimensions of bytes",
             _CURE,
         )
-    if len(data) < header:
-        raise DataError(f"{path} is truncated: {len(data)} bytes, its header has {header}", _CURE)
-    shape = struct.unpack(f">{num_dimensions}I", data[4:header])
-    wanted = header + math.prod(shape)
-    if len(data) != wanted:
-        what = "truncated" if len(data) < wanted else "too long"
-        raise DataError(
-            f"{path} is {what}: {len(data):,} bytes, its header promises {wanted:,}", _CURE
-        )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    size = 4 + 4 * num_dimensions
+    if len(header) < size:
+        raise DataError(f"{path} is truncated: {len(header)} bytes, its header has {size}", _CURE)
+    shape = struct.unpack(f">{num_dimensions}I", header[4:])
+    wanted = math.prod(shape)
+    data = _read(path, stream, wanted + 1)
+    promise = f"its header promises {size + wanted:,}"
+    if len(data) < wanted:
+        raise DataError(f"{path} is truncated: {size + len(data):,} bytes, {promise}", _CURE)
+    if len(data) > wanted:
+        raise DataError(f"{path} is too long: there are more bytes, {promise}", _CURE)
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -64,12 +68,22 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"cannot read {path}: {error.strerror or error}", _CURE) from error
 
 
-def _content(path: Path) -> bytes:
+def _opened(path: Path) -> gzip.GzipFile | io.BytesIO:
     data = read_bytes(path)
+    stream = io.BytesIO(data)
+    return gzip.GzipFile(fileobj=stream) if data[:2] == b"\x1f\x8b" else stream
+
+
+def _read(path: Path, stream: gzip.GzipFile | io.BytesIO, most: int) -> bytes:
+    """So many bytes, or all that there are: no more is unpacked than was asked for, and no memory
+    taken for what is only promised."""
+    data = bytearray()
     try:
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        while part := stream.read(min(most - len(data), _CHUNK_BYTES)):
+            data += part
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is truncated or damaged: {error}", _CURE) from error
+    return bytes(data)
 
 
 def read_split(images_path: Path, labels_path: Path) -> Split:

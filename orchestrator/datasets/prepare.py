@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from orchestrator.datasets.idx import Split
 from orchestrator.datasets.prepared import MANIFEST, PreparedData, open_prepared
+from orchestrator.datasets.shard_file import shard_name
 from orchestrator.datasets.sources import NUM_CLASSES, SAMPLE, Source, find_source
 from workers.config import DataShape
 from workers.errors import DataError, InputError
@@ -164,7 +165,7 @@ def _write(name: str, splits: dict[str, Split], num_shards: int, folder: Path) -
             whole.update(f"{split}/{shard}/{images.shape}".encode())
             whole.update(images.tobytes())
             whole.update(labels.tobytes())
-            file = f"{split}-{shard:05d}-of-{num_shards:05d}.parquet"
+            file = shard_name(split, shard, num_shards)
             pq.write_table(_table(images, labels), folder / file, compression="zstd")
             digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
             shards[split].append({"file": file, "rows": len(labels), "sha256": digest})

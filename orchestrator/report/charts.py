@@ -7,6 +7,7 @@ from html import escape
 
 _WIDTH, _HEIGHT = 460, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 34
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ def line_chart(title: str, x_label: str, series: Sequence[Series], percent: bool
 
 
 def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    """Points whose distance is a number, too."""
+    return [(x, y) for x, y in points if abs(x) < _LARGEST and abs(y) < _LARGEST]
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers that span low to high."""
-    span = (high - low) or abs(high) or 1.0
+    span = max((high - low) or abs(high) or 1.0, 1 / _LARGEST)
     raw = span / 4
     scale = 10.0 ** math.floor(math.log10(raw))
     step = next(s * scale for s in (1, 2, 2.5, 5, 10) if s * scale >= raw)

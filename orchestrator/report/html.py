@@ -42,7 +42,8 @@ code { font-size: .85rem; overflow-wrap: anywhere; }
 def write_report(run: RunFolder, result: Json) -> None:
     """Writes report.html from result.json's content and the run's metrics."""
     page = render(result, run.read_metrics())
-    run.storage.write(run.REPORT, page.encode())
+    # A reason may hold what is no text: parts of file names, of a damaged log.
+    run.storage.write(run.REPORT, page.encode(errors="backslashreplace"))
 
 
 def render(result: Json, records: list[Json]) -> str:

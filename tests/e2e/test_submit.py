@@ -177,6 +177,19 @@ def test_quiet_prints_the_id_only_and_print_every_prints_steps(rnnjob: Cli) -> N
     assert all("loss" in line and "accuracy" in line for line in lines)
 
 
+def test_submit_resume_goes_on_with_flags_that_do_not_change_the_result(rnnjob: Cli) -> None:
+    job = ("submit", "--local", "--dataset", "mnist-sample", "--epochs", "1")
+    stopped = rnnjob(*job, "--set", "limits.steps=3", "--run-id", "r", "-q")
+    assert stopped.exit_code == 5
+    # What the environment says of new runs is not for this one.
+    again = rnnjob(
+        "submit", "--resume", "@last", "--keep-latest", "1", "--json", RNNJOB_DATA_DIR="/nowhere"
+    )
+    assert again.exit_code == 0, again.stderr
+    assert (again.json["run_id"], again.json["steps"], again.json["attempts"]) == ("r", 8, 2)
+    assert "keep_latest: 1\n" in (rnnjob.cwd / "runs" / "r" / "job.yaml").read_text()
+
+
 def test_the_environment_names_storage_and_the_flag_beats_it(rnnjob: Cli) -> None:
     job = ("submit", "--local", "--dataset", "mnist-sample", "--epochs", "1", "-q")
     by_environment = rnnjob(*job, "--run-id", "a", RNNJOB_STORAGE="from-env")

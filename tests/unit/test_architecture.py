@@ -91,7 +91,8 @@ def test_the_submitting_side_imports_neither_torch_nor_ray() -> None:
 
 
 def test_showing_runs_needs_neither_torch_nor_ray_nor_pydantic() -> None:
-    assert not loaded_by("import orchestrator.cli.show") & {"torch", "ray", "pydantic"}
+    code = "import orchestrator.cli.show, orchestrator.cli.listing"
+    assert not loaded_by(code) & {"torch", "ray", "pydantic"}
 
 
 def test_the_training_side_needs_neither_ray_nor_click() -> None:

@@ -1,5 +1,6 @@
 """Whoever follows a job reads its run folder, and asks the launcher only whether it lives."""
 
+import json
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ import pytest
 from orchestrator import follow as following
 from orchestrator import runs
 from orchestrator.follow import Left, Terminated, follow
+from tests.unit import whole_records
 from tests.unit.fakes import FakeLauncher, FakeView
 from workers.run_folder import RunFolder, StopRequest
 from workers.storage import Storage
@@ -54,13 +56,13 @@ def nothing(run: RunFolder) -> None:
 
 def test_a_job_is_shown_until_it_ends(run: RunFolder, view: FakeView) -> None:
     def step(run: RunFolder) -> None:
-        run.storage.write(run.METRICS, b'{"kind": "step", "step": 1}\n')
+        run.storage.write(run.METRICS, json.dumps(whole_records.step(1)).encode() + b"\n")
 
     launcher = FakeLauncher(nothing, state("RUNNING"), step, ends())
     status = follow(run, launcher, view)
     assert (status.state, status.exit_code) == ("SUCCEEDED", 0)
     assert view.states == ["QUEUED", "RUNNING", "SUCCEEDED"]
-    assert view.records == [{"kind": "step", "step": 1}]
+    assert view.records == [whole_records.step(1)]
     assert view.notes == [] and not launcher.killed
 
 

@@ -268,6 +268,7 @@ def test_the_fingerprint_changes_with_all_that_decides_the_result(assignment: st
         "scaling.cpus_per_worker=3",
         "checkpoint.every_steps=5",
         "limits.time=1h",
+        "limits.steps=3",
         "log.print_every_steps=9",
         "storage=/elsewhere",
         "name=other",
@@ -308,7 +309,7 @@ def test_building_a_spec_leaves_the_presets_as_they_are() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "name: 2001-99-99",
+        "name: !!timestamp 2001-99-99",
         "training: {epochs: 0x_}",
         "name: !!bool maybe",
         "name: !!timestamp never",

@@ -137,7 +137,10 @@ def test_a_chart_names_its_series_and_spans_its_points() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 10**6), st.floats(-1e9, 1e9, allow_nan=False)),
+        st.tuples(
+            st.integers(0, 10**6),
+            st.floats(-1e299, 1e299, allow_nan=False) | st.sampled_from([5e-324, 0.0, -1e-310]),
+        ),
         min_size=1,
         max_size=6,
     ),
@@ -154,7 +157,7 @@ def test_any_finite_points_make_a_chart_inside_its_frame(
         assert 0 <= y <= 220
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e308])
 def test_points_that_are_no_numbers_are_left_out_of_a_chart(bad: float) -> None:
     """A run that diverged has a report, too."""
     good: list[tuple[float, float]] = [(1, 0.5), (2, 2.5)]

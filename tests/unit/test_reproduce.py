@@ -24,6 +24,7 @@ from orchestrator.reproduce import (
     trace_of,
 )
 from orchestrator.runs import RunStatus
+from tests.unit import whole_records
 from tests.unit.fakes import tiny_spec
 from workers.errors import InputError
 from workers.jsons import Json
@@ -55,7 +56,7 @@ PROVENANCE: Json = {
 
 def step(number: int, **values: Any) -> Json:
     content = {"loss": 1 / number, "accuracy": 0.5, "rows": 64, "lr": 0.1, "gradient_norm": 1.5}
-    return {"kind": "step", "step": number, **content, "time": 7.0, **values}
+    return whole_records.step(number, **{**content, **values})
 
 
 def trace(
@@ -254,7 +255,7 @@ def test_a_run_that_is_not_whole_is_refused_and_leaves_no_second_one(run: RunFol
     run.storage.delete_file(run.JOB)
     refused = rnnjob("reproduce", "r")
     assert refused.exit_code == 2
-    assert "r has no job.yaml" in refused.stderr and "Try: " in refused.stderr
+    assert "job.yaml is missing" in refused.stderr and "Try: " in refused.stderr
     run.storage.delete_file(run.METRICS)
     refused = rnnjob("reproduce", "r")
     assert refused.exit_code == 2 and "no step on record" in refused.stderr

@@ -1,5 +1,6 @@
 """A run that ended is taken up again."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from orchestrator.plan import make_plan
 from orchestrator.runs import RunStatus
 from orchestrator.spec_tree import SpecError
 from tests.unit.fakes import tiny_spec
+from tests.unit.whole_records import step
 from workers.errors import InputError
 from workers.run_folder import DRIVER, WORKER, RunFolder, StopRequest
 from workers.storage import Storage
@@ -66,7 +68,7 @@ def test_a_limit_of_steps_is_lifted_once_it_was_reached(
     tmp_path: Path, done: int, limit: int | None
 ) -> None:
     run = submission.check(tiny_spec(tmp_path, **{"limits.steps": 3}), "local", "r").create_run()
-    run.storage.write(run.METRICS, f'{{"kind": "step", "step": {done}}}\n'.encode())
+    run.storage.write(run.METRICS, json.dumps(step(done)).encode() + b"\n")
     ended(run)
     resumed = resumption.check_again(run, "local", {})
     resumed.create_run()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.whole_records import epoch, start, step
 from workers.jsons import Json
 from workers.metrics_log import MetricsLog
 from workers.run_folder import MetricsTail, RunFolder, StopRequest, StopWatch
@@ -20,10 +21,6 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunFolder:
 def metrics_path(run: RunFolder) -> Path:
     assert run.storage.local_path is not None
     return run.storage.local_path / "metrics.jsonl"
-
-
-def step(number: int) -> Json:
-    return {"kind": "step", "step": number, "loss": 0.5}
 
 
 def test_the_run_id_is_the_folders_name(run: RunFolder) -> None:
@@ -115,16 +112,15 @@ def test_the_tail_passes_over_lines_that_are_no_records(run: RunFolder) -> None:
 
 
 def test_a_resumed_log_drops_what_came_after_the_checkpoint(run: RunFolder) -> None:
-    start = {"kind": "start", "step": 0}
     with MetricsLog(run, 0) as log:
         assert log.attempt == 1
-        for record in (start, step(1), step(2), step(3)):
+        for record in (start(), step(1), step(2), step(3)):
             log.write(record)
     with metrics_path(run).open("a") as file:
         file.write('{"kind": "step", "st')  # torn by a crash
     with MetricsLog(run, 2) as log:
         assert log.attempt == 2
-        log.write({"kind": "start", "step": 2})
+        log.write(start(2))
         log.write(step(3))
     assert [r["step"] for r in run.read_metrics()] == [0, 1, 2, 2, 3]
     with MetricsLog(run, 0) as log:
@@ -134,8 +130,8 @@ def test_a_resumed_log_drops_what_came_after_the_checkpoint(run: RunFolder) -> N
 
 def test_a_record_of_an_epoch_is_on_disk_as_soon_as_it_is_written(run: RunFolder) -> None:
     with MetricsLog(run, 0) as log:
-        log.write({"kind": "epoch", "step": 3, "train_loss": 0.5})
-        assert run.read_metrics() == [{"kind": "epoch", "step": 3, "train_loss": 0.5}]
+        log.write(epoch(1, 3))
+        assert run.read_metrics() == [epoch(1, 3)]
 
 
 def test_the_sink_is_shown_each_record(run: RunFolder) -> None:

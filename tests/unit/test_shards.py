@@ -15,7 +15,7 @@ from workers.shards import (
     steps_per_epoch,
 )
 
-ROWS = st.integers(1, 300)
+ROWS = st.integers(0, 300)
 SHARDS = st.integers(1, 12)
 PER_STEP = st.integers(1, 40)
 
