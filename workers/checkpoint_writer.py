@@ -76,4 +76,5 @@ class CheckpointWriter:
         if self._error and error is None:
             raise self._error
         if self._error and self._error is not error:
-            log.warning("a checkpoint could not be written: %s", self._error)
+            # The run ends with the other one, which is told to the user.
+            log.info("a checkpoint could not be written, too: %s", self._error)

@@ -224,9 +224,7 @@ def test_nodes_come_go_and_are_taken_back(cluster: Cluster, undisturbed: Finishe
     assert "elastic  SUCCEEDED" in described
 
 
-def test_a_worker_a_node_and_the_driver_are_killed(
-    cluster: Cluster, undisturbed: Finished
-) -> None:
+def test_a_worker_a_node_and_the_driver_are_killed(cluster: Cluster, undisturbed: Finished) -> None:
     # After the elastic one: Ray reserves what a lost driver asked for three more minutes.
     cluster.add_nodes(3 - cluster.status()["nodes_alive"])
     run = cluster.submit("killed", "--workers", "2")
@@ -256,7 +254,6 @@ def test_a_run_goes_on_on_another_cluster(cluster: Cluster, undisturbed: Finishe
     raylets = [node for node in cluster.status()["nodes"] if node["is_head"]]
     cluster.kill_node(raylets[0]["node_id"])
     os.kill(_gcs_of(cluster), signal.SIGKILL)
-    wait_for(lambda: not psutil.pid_exists(run.status["pid"]), timeout=60)
     assert cluster.cli("cluster", "down").exit_code == 0
     ended = cluster.cli("wait", "moved", "--timeout", "30s")
     assert ended.exit_code in (1, 5), ended.stderr

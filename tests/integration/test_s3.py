@@ -190,8 +190,8 @@ def a_checkpoint(step: int, best_epoch: int = 0) -> Checkpoint:
 
 def test_checkpoints_are_kept_loaded_and_passed_over_when_damaged(run: RunFolder) -> None:
     kept = Checkpoints(run, CheckpointConfig(keep_latest=2, keep_best=0))
-    for step in (1, 2, 3):
-        kept.save(a_checkpoint(step))
+    for number in (1, 2, 3):
+        kept.save(a_checkpoint(number))
     assert kept.steps() == [2, 3]
     assert torch.equal(kept.load(3, "a" * 64).model["w"], torch.full((2, 3), 3.0))
     damaged = "checkpoints/step-00000003/model.safetensors"

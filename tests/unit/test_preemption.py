@@ -67,7 +67,7 @@ def test_a_notice_changes_no_bit(tmp_path: Path) -> None:
     assert "deadline" not in entry, "nobody said when"
 
 
-class Lost(Exception):
+class LostError(Exception):
     """As Ray tells of an actor that died, perhaps with its node."""
 
     def __init__(self, preempted: bool) -> None:
@@ -75,7 +75,7 @@ class Lost(Exception):
         self.preempted = preempted
 
 
-class Unhealthy(Exception):
+class UnhealthyError(Exception):
     """As Ray Train wraps it."""
 
     def __init__(self, cause: Exception) -> None:
@@ -86,9 +86,19 @@ class Unhealthy(Exception):
 @pytest.mark.parametrize(
     ("errors", "kind", "reason", "counted"),
     [
-        ({1: Lost(False)}, "worker", "worker 1 failed: the actor died", 1),
-        ({0: ValueError("x"), 1: Lost(True)}, "preemption", "worker 1 failed: the actor died", 0),
-        ({2: Unhealthy(Lost(True))}, "preemption", "worker 2 failed: health check failed", 0),
+        ({1: LostError(False)}, "worker", "worker 1 failed: the actor died", 1),
+        (
+            {0: ValueError("x"), 1: LostError(True)},
+            "preemption",
+            "worker 1 failed: the actor died",
+            0,
+        ),
+        (
+            {2: UnhealthyError(LostError(True))},
+            "preemption",
+            "worker 2 failed: health check failed",
+            0,
+        ),
         ({0: ValueError("")}, "worker", "worker 0 failed: ValueError('')", 1),
     ],
 )
