@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check benchmark benchmark-smoke format clean
+.PHONY: help demo test check benchmark benchmark-smoke soak format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -28,11 +28,18 @@ format: $(VENV)/installed     ## Format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/installed  ## Compare with a plain PyTorch loop; needs idx files: RNNJOB_DATA_DIR
+benchmark: $(VENV)/installed  ## Beside plain PyTorch and plain Ray; needs idx files: RNNJOB_DATA_DIR
 	$(BIN)/python benchmarks/single_process.py
+	$(BIN)/python benchmarks/checkpoint_cost.py
+	$(BIN)/python benchmarks/startup.py
 
 benchmark-smoke: $(VENV)/installed  ## The same, small enough for CI
 	$(BIN)/python benchmarks/single_process.py --smoke
+	$(BIN)/python benchmarks/checkpoint_cost.py --smoke
+	$(BIN)/python benchmarks/startup.py --smoke
+
+soak: $(VENV)/installed       ## Many drills, for hours; goes on where soak.jsonl ends
+	$(BIN)/python benchmarks/soak.py
 
 clean:           ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
