@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from orchestrator import driver, runs
+from orchestrator import runs, supervisor
 from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.kuberay import JOB_YAML
 from orchestrator.plan import read_spec
@@ -21,7 +21,7 @@ from workers.storage import Storage
 MODE = "kuberay"
 
 
-def main(run_id: str, drive: Callable[[str], int] = driver.main) -> int:
+def main(run_id: str, drive: Callable[[str], int] = supervisor.main) -> int:
     """Exit code of the job, also where an earlier start of it came to its end."""
     try:
         run = open_run(run_id, os.environ.get(JOB_YAML, ""))

@@ -55,5 +55,10 @@ def _start(command: list[str], died: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env={**os.environ, DIED: died})
 
 
+def main(run_uri: str) -> int:
+    """The exit code of the job."""
+    return keep([sys.executable, "-m", "orchestrator.driver", run_uri])
+
+
 if __name__ == "__main__":
-    sys.exit(keep([sys.executable, "-m", "orchestrator.driver", sys.argv[1]]))
+    sys.exit(main(sys.argv[1]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.jobs import RayJob, find_job
 from orchestrator.launchers.base import STOPPED_BY_OTHERS
+from orchestrator.launchers.job_record import delete_record, wait_for_end
 from orchestrator.launchers.request import JobRequest, Shipping, build_request
 from workers.errors import ClusterError
 from workers.run_folder import RunFolder
@@ -98,7 +99,7 @@ class RayJobsLauncher:
 
         with explained(self._connection.address):
             self._client().stop_job(self._job_id(run))
-        self._wait_for_end(run)
+        wait_for_end(self._connection, self._job_id(run), _END_S)
 
     def forget(self, run: RunFolder) -> bool:
         """Removes the cluster's record of a job that has ended; False where there is none. Raises
@@ -107,9 +108,11 @@ class RayJobsLauncher:
 
         if self.job(run) is None:
             return False
-        self._wait_for_end(run)  # the driver writes its outcome a moment before it ends
+        job_id = self._job_id(run)
+        # The driver writes its outcome a moment before it ends.
+        wait_for_end(self._connection, job_id, _END_S)
         with explained(self._connection.address):
-            self._client().delete_job(self._job_id(run))
+            delete_record(self._connection, self._client(), job_id)
         return True
 
     def why_it_ended(self, run: RunFolder) -> str:
@@ -123,11 +126,6 @@ class RayJobsLauncher:
         if job.status == "STOPPED":
             return STOPPED_BY_OTHERS
         return " ".join(job.message.split())[:500]
-
-    def _wait_for_end(self, run: RunFolder) -> None:
-        end = time.monotonic() + _END_S
-        while (job := self.job(run)) and not job.is_terminal and time.monotonic() < end:
-            time.sleep(0.2)
 
     def _client(self) -> "RayClient":
         from orchestrator.launchers.ray_client import ray_client

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.jobs import RayJob, find_job
+from orchestrator.launchers.job_record import delete_record, wait_for_end
 from workers.errors import ClusterError
 
 if TYPE_CHECKING:
     from orchestrator.launchers.ray_client import RayClient
 
-_POLL_S = 0.25
 _END_S = 15.0
 """How long a job that is stopped may take to be gone; Ray ends it after three seconds."""
-_RAY_LOOKS_AGAIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,12 @@ def run_short_job(
         client = ray_client(there, there.verify)
         try:
             client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime_env)
-            job = _wait_for_end(there, job_id, begun + timeout_s)
+            job = wait_for_end(there, job_id, timeout_s)
             log = client.get_job_logs(job_id) if job else ""
             took_s = time.monotonic() - begun
         finally:
             is_removed = _remove(there, client, job_id)
     return Ended(job, log, took_s, is_removed)
-
-
-def _wait_for_end(there: Connection, job_id: str, end: float) -> RayJob | None:
-    while (job := find_job(there, job_id)) and not job.is_terminal and time.monotonic() < end:
-        time.sleep(_POLL_S)
-    return job
 
 
 def _remove(there: Connection, client: "RayClient", job_id: str) -> bool:
@@ -62,20 +55,7 @@ def _remove(there: Connection, client: "RayClient", job_id: str) -> bool:
             return True
         if not job.is_terminal:
             client.stop_job(job_id)
-            _wait_for_end(there, job_id, time.monotonic() + _END_S)
-        client.delete_job(job_id)  # refused while it runs
-        if _comes_back(there, job_id):
-            client.delete_job(job_id)
+            wait_for_end(there, job_id, _END_S)
+        delete_record(there, client, job_id)  # refused while it runs
         return True
-    return False
-
-
-def _comes_back(there: Connection, job_id: str) -> bool:
-    """Ray looks after a job once a second. If it was deleted before Ray saw its end, Ray takes it
-    for one whose process died, and writes a record of that."""
-    end = time.monotonic() + _RAY_LOOKS_AGAIN_S
-    while time.monotonic() < end:
-        if find_job(there, job_id):
-            return True
-        time.sleep(_POLL_S)
     return False
