@@ -15,21 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from workers.account import RowAccount
 from workers.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
-from workers.checkpoint_writer import CheckpointWriter
-from workers.config import SPLITS, TrainJob
-from workers.errors import DataError, DivergedError, ReplicaError
+from workers.config import TrainJob
+from workers.errors import DivergedError, ReplicaError
 from workers.evaluate import Evaluation, evaluate
 from workers.gradients import Gradients, ShardThreads, Step, Wish
+from workers.held_rows import HeldRows
 from workers.metrics_log import MetricsLog, RecordSink
 from workers.model import build_model
 from workers.optimizer import build_optimizer, clip_, lr_factor
-from workers.run_folder import PREEMPTION, RunFolder, StopRequest
-from workers.shard_data import Rows, ShardData
-from workers.shards import epoch_order, shard_rows, step_rows, steps_per_epoch
+from workers.run_folder import RunFolder, StopRequest
+from workers.saving import Saver
+from workers.shards import steps_per_epoch
 from workers.weights import (
     Weights,
     load_optimizer,
@@ -39,7 +37,7 @@ from workers.weights import (
     weights_of,
     weights_sha256,
 )
-from workers.worker import Notice, Worker
+from workers.worker import Worker
 
 log = logging.getLogger(__name__)
 _LAST_SAVE_S = 6.0
@@ -80,9 +78,7 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
         loop.restore()
         with contextlib.ExitStack() as stack:
             if worker.rank == 0:
-                step, later = loop.progress.step, loop.writer.put_if_idle
-                loop.log = stack.enter_context(MetricsLog(loop.run, step, sink, later))
-                stack.enter_context(loop.writer)
+                loop.keep_record(stack, sink)
             return loop.run_to_end()
 
 
@@ -102,12 +98,10 @@ class _Loop:
     def __init__(self, job: TrainJob, worker: Worker, threads: ShardThreads) -> None:
         self.job, self.worker, self.threads = job, worker, threads
         self.run = RunFolder.at(job.run_uri).patient()
-        self.checkpoints = Checkpoints(self.run, job.checkpoint)
-        self.writer = CheckpointWriter()
-        self.save_due = False
         self.progress = Progress()
         self.best: Weights = {}
         self.log: MetricsLog | None = None
+        self.saver: Saver | None = None
         self.stop: StopRequest | None = None
         self.model = build_model(
             job.model, job.data, job.training.seed, job.training.bptt_steps
@@ -116,43 +110,29 @@ class _Loop:
         self.names = list(trained)
         self.optimizer = build_optimizer(job.training.optimizer, trained.values())
         self.gradients = Gradients(self.model, job, worker, threads)
-        started = time.perf_counter()
-        loaded = {shard: worker.load_shard(shard) for shard in worker.shards}
-        self.load_s = time.perf_counter() - started
-        self._check_rows(loaded)
-        self.data = {
-            shard: {split: rows[split].to(worker.device) for split in SPLITS}
-            for shard, rows in loaded.items()
-        }
+        self.rows = HeldRows(job, worker)
         self.steps_per_epoch = steps_per_epoch(
             job.data.train_rows, job.data.num_shards, job.rows_per_shard_step
         )
         self.num_steps = job.training.steps or job.training.epochs * self.steps_per_epoch
-        self.saved_at = time.monotonic()
-        self.notice_ranks: list[int] = []
-        self.last_save_at = math.inf
 
-    def _check_rows(self, loaded: dict[int, ShardData]) -> None:
-        for shard, of_split in loaded.items():
-            for split in SPLITS:
-                expected = len(
-                    shard_rows(self.job.data.num_rows(split), self.job.data.num_shards, shard)
-                )
-                if len(of_split[split]) != expected:
-                    raise DataError(
-                        f"shard {shard} of {self.job.data.name} holds {len(of_split[split])} "
-                        f"{split} rows, not {expected}",
-                        "cut the data set again: rnnjob data prepare",
-                    )
+    def keep_record(self, stack: contextlib.ExitStack, sink: RecordSink | None) -> None:
+        """Worker 0's: metrics and checkpoints, closed in the right order with the stack."""
+        self.saver = Saver(self.run, self.job.checkpoint, self._checkpoint)
+        later = self.saver.later
+        self.log = stack.enter_context(MetricsLog(self.run, self.progress.step, sink, later))
+        self.saver.before = self.log.flush  # the steps before a checkpoint are in the metrics
+        stack.enter_context(self.saver)
 
     def restore(self) -> None:
         """Takes up the checkpoint that worker 0 finds; all workers the same one."""
         job, is_first = self.job, self.worker.rank == 0
-        found = self.checkpoints.latest(job.checkpoint_fingerprint) if is_first else None
+        checkpoints = Checkpoints(self.run, job.checkpoint)
+        found = checkpoints.latest(job.checkpoint_fingerprint) if is_first else None
         step = int(self._from_first(found.progress.step if found else 0))
         if not step:
             return
-        checkpoint = found or self.checkpoints.load(step, job.checkpoint_fingerprint(step))
+        checkpoint = found or checkpoints.load(step, job.checkpoint_fingerprint(step))
         self.progress, self.best = checkpoint.progress, checkpoint.best
         load_weights(self.model, checkpoint.model)
         load_optimizer(self.optimizer, self.names, checkpoint.optimizer)
@@ -174,7 +154,8 @@ class _Loop:
         while self.progress.step < self.num_steps or self.progress.step_in_epoch:
             self._run_epoch()
             if self.stop:
-                self._save(wait=True)
+                if self.saver:
+                    self.saver.save(wait=True)
                 return TrainResult(self.progress.step, self.progress.epochs, stopped=self.stop)
             self._end_epoch()
         return self._finish()
@@ -182,13 +163,7 @@ class _Loop:
     def _run_epoch(self) -> None:
         """Steps until the epoch or the job ends, or a stop is asked for."""
         progress, job = self.progress, self.job
-        orders = {
-            shard: epoch_order(job.training.seed, progress.epoch, shard, len(rows["train"]))
-            for shard, rows in self.data.items()
-        }
-        account = RowAccount(
-            progress.epoch + 1, orders, progress.step_in_epoch * job.rows_per_shard_step
-        )
+        rows = self.rows.epoch(progress.epoch, progress.step_in_epoch)
         while progress.step_in_epoch < self.steps_per_epoch and progress.step < self.num_steps:
             if progress.step >= (job.stop_after_steps or math.inf):
                 # All workers are at the same step: none has to tell the others.
@@ -197,20 +172,22 @@ class _Loop:
                 )
                 return
             started = time.perf_counter()
-            batches = self._batches(orders, account)
+            batches = rows.step(progress.step_in_epoch)
             data_s = time.perf_counter() - started
             stop, wish = self._ask()
             step = self.gradients.step(progress.epoch, progress.step_in_epoch, batches, wish)
             self._apply(step)
             self._add(step, data_s, time.perf_counter() - started)
-            if step.wish.look:
-                self._heed(self.worker.notice())
+            if step.wish.look and (notice := self.worker.notice()) and self.saver:
+                self.saver.heed(notice, progress.step)
             if step.wish.stop:
                 # Only worker 0 knows why; its result is the one that counts.
                 self.stop = stop or StopRequest("asked for by worker 0")
                 return
-            self._save_if_due()
-        self.account = account.close(
+            if self.saver:
+                inside = 0 < progress.step_in_epoch < self.steps_per_epoch
+                self.saver.save_if_due(progress.step, inside)
+        self.account = rows.account.close(
             self.worker,
             num_counted=progress.sums.num_rows,
             num_rows=job.data.train_rows,
@@ -223,35 +200,6 @@ class _Loop:
             return None, Wish()
         stop = self.worker.stop_requested()
         return stop, Wish(stop is not None, self.worker.notice_due())
-
-    def _heed(self, notice: Notice | None) -> None:
-        """Saves as soon as a machine is known to be taken away, and once more just before it is:
-        what comes after that is computed again."""
-        if notice is None or self.worker.rank:
-            return
-        if notice.ranks != self.notice_ranks:
-            self.notice_ranks, self.last_save_at = notice.ranks, notice.deadline - _LAST_SAVE_S
-            ranks = ", ".join(str(rank) for rank in notice.ranks)
-            reason = f"the node of worker {ranks} is taken away"
-            log.warning("%s; checkpoint at step %d", reason, self.progress.step)
-            self._save(wait=True)
-            known = {"deadline": notice.deadline} if math.isfinite(notice.deadline) else {}
-            self.run.note_failure(reason, PREEMPTION, **known)
-        elif time.time() > self.last_save_at:
-            self.last_save_at = math.inf
-            self._save(wait=True)
-
-    def _batches(
-        self, orders: dict[int, NDArray[np.int64]], account: RowAccount
-    ) -> dict[int, Rows]:
-        batches = {}
-        for shard, order in orders.items():
-            index = step_rows(order, self.progress.step_in_epoch, self.job.rows_per_shard_step)
-            account.use(shard, index)
-            where = torch.from_numpy(index).to(self.worker.device)
-            rows = self.data[shard]["train"]
-            batches[shard] = Rows(rows.images_NHW[where], rows.labels_N[where])
-        return batches
 
     def _apply(self, step: Step) -> None:
         """Clips, schedules, steps: on every worker the same, with one intra-op thread."""
@@ -318,14 +266,15 @@ class _Loop:
         progress.epochs.append({"step": progress.step, **record})
         self._record("epoch", **record)
         log.info("epoch %d: loss %.4f", record["epoch"], record["train_loss"])
-        self._save()
+        if self.saver:
+            self.saver.save()
 
     def _mean_seconds(self) -> dict[str, float]:
         """Waiting for data, computing, exchanging gradients: mean over the workers. Loading the
         shards counts as waiting, in the epoch that came after it."""
         sums = self.progress.sums
-        seconds = [sums.data_s + self.load_s, sums.compute_s, sums.exchange_s]
-        self.load_s = 0.0
+        seconds = [sums.data_s + self.rows.load_s, sums.compute_s, sums.exchange_s]
+        self.rows.load_s = 0.0
         mine = torch.tensor(seconds, dtype=torch.float64, device=self.worker.device)
         mean = (self.worker.all_reduce(mine) / self.worker.world_size).tolist()
         return dict(zip(("data_s", "compute_s", "exchange_s"), mean, strict=True))
@@ -373,7 +322,7 @@ class _Loop:
 
     def _evaluate(self, split: str, head_rows: int = 0) -> Evaluation:
         found = evaluate(
-            self.model, self.job, self.worker, self.threads, self.data, split, head_rows
+            self.model, self.job, self.worker, self.threads, self.rows.shards, split, head_rows
         )
         if not math.isfinite(found.loss):
             raise self._diverged(f"by step {self.progress.step}: {split} loss {found.loss}")
@@ -386,40 +335,15 @@ class _Loop:
             "gradient: --set training.gradient_clip=1",
         )
 
-    def _save_if_due(self) -> None:
-        config = self.job.checkpoint
-        by_steps = config.every_steps and self.progress.step % config.every_steps == 0
-        by_time = config.every_s and time.monotonic() - self.saved_at >= config.every_s
-        inside = 0 < self.progress.step_in_epoch < self.steps_per_epoch
-        self.save_due = self.save_due or bool(by_steps or by_time)
-        self.writer.check()
-        if inside and self.save_due and not self.writer.is_busy:
-            self._save()
-
-    def _save(self, wait: bool = False) -> None:
-        """Worker 0 takes a checkpoint of this moment and has it written while training goes on.
-
-        `wait`: it is on storage when this returns. Raises what it, or one before it, failed with.
-        """
-        self.saved_at, self.save_due = time.monotonic(), False
-        if self.worker.rank:
-            return
-        checkpoint = Checkpoint(
+    def _checkpoint(self) -> Checkpoint:
+        """Of this moment; nothing in it is changed by later steps."""
+        return Checkpoint(
             fingerprint=self.job.checkpoint_fingerprint(self.progress.step),
             progress=copy.deepcopy(self.progress),
             model=weights_of(self.model),
             optimizer=optimizer_tensors(self.optimizer, self.names),
             best=self.best,  # another epoch replaces these, none changes them
         )
-        self.writer.put(lambda: self._write(checkpoint))
-        if wait:
-            self.writer.drain()
-
-    def _write(self, checkpoint: Checkpoint) -> None:
-        """In the writer's thread."""
-        if self.log:
-            self.log.flush()  # the steps before a checkpoint are in the metrics
-        self.checkpoints.save(checkpoint)
 
     def _check_replicas(self, weights: Weights) -> None:
         """All workers must hold the same weights; else the result would hang on who holds them."""
