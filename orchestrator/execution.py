@@ -150,7 +150,7 @@ def _check_budget(run: RunFolder, spec: JobSpec) -> None:
     allowed = spec.limits.max_failures
     if (num := run.num_failures()) > allowed:
         raise WorkerFailedError(
-            f"{run.failures()[-1].get('reason')}; of {num} failures {allowed} are allowed",
+            f"{run.failures()[-1].get('reason')}: failure {num}, and {allowed} are allowed",
             f"see {runs.next_command(run, 'logs')}; allow more: --max-failures",
         )
 

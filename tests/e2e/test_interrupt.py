@@ -128,18 +128,34 @@ def test_ctrl_c_twice_ends_a_ray_job_at_once(
     assert _status(rnnjob)["state"] == "STOPPED"
 
 
-def test_a_driver_that_dies_is_a_failed_run_with_nothing_left_behind(
-    rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
+def test_a_driver_that_dies_is_started_again_and_costs_no_bit(
+    rnnjob: Cli, waiting: Callable[..., Any], undisturbed: str, no_process_left: None
 ) -> None:
     folder = rnnjob.cwd / "runs" / "run"
-    process = rnnjob.start(*JOB, "--workers", "1")
-    waiting(lambda: len(_steps(folder)) > 5)
+    process = rnnjob.start(*JOB, "--workers", "2", "--checkpoint-every", "5", "--json")
+    waiting(lambda: len(_steps(folder)) > 8)
     driver = json.loads((folder / "status.json").read_text())["pid"]
     assert driver != process.pid
     os.kill(driver, signal.SIGKILL)
+    assert _status(rnnjob)["state"] in ("RUNNING", "RESTARTING"), "somebody keeps it alive"
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["weights_sha256"] == undisturbed
+    assert _steps(folder) == list(range(1, 201))
+    (failure,) = [json.loads(line) for line in (folder / "failures.jsonl").open()]
+    assert (failure["kind"], failure["reason"]) == ("driver", "the driver was killed by SIGKILL")
+
+
+def test_a_driver_that_dies_too_often_is_a_failed_run_with_nothing_left_behind(
+    rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*JOB, "--workers", "1", "--max-failures", "0")
+    waiting(lambda: (folder / "provenance.json").exists())
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "Error: FAILED: " in stderr
+    assert "FAILED: the driver was killed by SIGKILL: failure 1, and 0 are allowed" in stderr
     assert _status(rnnjob)["state"] == "FAILED"
 
 
