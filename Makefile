@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check benchmark benchmark-smoke soak format clean
+.PHONY: help demo test test-long check benchmark benchmark-smoke soak format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -18,6 +18,9 @@ demo: $(VENV)/installed       ## Train on the digits shipped with rnnjob, in one
 
 test: $(VENV)/installed       ## Pass the tests
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/installed  ## Pass those that take minutes each: faults on real Ray nodes
+	$(BIN)/python -m pytest -m long
 
 check: $(VENV)/installed      ## Lint, format, types
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ def cli(rnnjob: Cli, tmp_path: Path) -> Iterator[Cli]:
     assert not left, [_cmdline(process) for process in left]
 
 
+@pytest.mark.long
 def test_a_cluster_of_its_own_loses_a_worker_and_a_checkpoint_and_nothing_else(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_one_process_is_killed_and_its_checkpoint_damaged(cli: Cli) -> None:
     assert sorted(run["run_id"].rpartition("-")[2] for run in runs) == ["disturbed", "undisturbed"]
 
 
+@pytest.mark.long
 def test_ctrl_c_takes_the_cluster_and_both_runs_down(cli: Cli, tmp_path: Path) -> None:
     drill = cli.start("drill", *SMALL, "--nodes", "1", "--workers", "1")
     assert drill.stderr is not None

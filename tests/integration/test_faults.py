@@ -19,6 +19,7 @@ from orchestrator.cluster import local
 from tests.conftest import Cli, Finished, wait_for
 from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
 
+pytestmark = pytest.mark.long
 RAY = str(Path(sys.executable).with_name("ray"))
 EPOCHS, EVERY = 12, 4
 JOB = (

@@ -1,0 +1,51 @@
+"""More jobs than a cluster has room for: Ray queues them, and all come to their end."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from tests.conftest import Cli, wait_for
+from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
+
+pytestmark = pytest.mark.long
+NUM_JOBS = 10
+JOB = ("--dataset", "mnist-sample", "--epochs", "1", "-d", "--pending-timeout", "20m")
+
+
+@pytest.fixture
+def cli(rnnjob: Cli) -> Iterator[Cli]:
+    """With two nodes of one CPU each."""
+    own = {**rnnjob.environment, "RNNJOB_STATE_DIR": str(rnnjob.cwd / "state")}
+    cli = replace(rnnjob, environment=own)
+    up = cli("cluster", "up", "--local", "--nodes", "2", "--cpus-per-node", "1", "--json")
+    assert up.exit_code == 0, up.stderr
+    yield cli
+    cli("cluster", "down")
+    folder = up.json["folder"]
+    left = {p for p in psutil.process_iter() if _cwd(p).startswith(folder)} | started_with(cli)
+    assert not left, [_cmdline(process) for process in left]
+
+
+@pytest.mark.timeout(900)
+def test_ten_jobs_at_once_on_two_cpus_all_succeed(cli: Cli) -> None:
+    names = [f"job-{number}" for number in range(NUM_JOBS)]
+    started = [cli.start("submit", "--address", "local", *JOB, "--run-id", n) for n in names]
+    for process in started:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+
+    def states() -> set[str]:
+        return {run["state"] for run in cli("list", "--json").json["runs"]}
+
+    wait_for(lambda: states() >= {"RUNNING", "PENDING"})
+    assert cli("cluster", "status").exit_code == 0, "the dashboard answers"
+    waiting = [n for n in names if cli("status", n, "--json").json["state"] == "PENDING"]
+    assert cli("why", waiting[-1], "--json").json["category"] in ("waiting", "running")
+
+    ended = {name: cli("wait", name, "--json", "--timeout", "12m") for name in names}
+    assert {name: done.exit_code for name, done in ended.items()} == dict.fromkeys(names, 0)
+    assert len({done.json["weights_sha256"] for done in ended.values()}) == 1
+    known = cli("cluster", "status", "--json").json
+    assert (known["nodes_alive"], known["cpus_free"]) == (2, 2)
