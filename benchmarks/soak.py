@@ -3,8 +3,8 @@
     python benchmarks/soak.py                        # 20 runs with 3 faults each
     python benchmarks/soak.py --runs 4 --out s.jsonl # goes on where s.jsonl ends
 
-Each run is one `rnnjob drill` of its own seed: every other one on Ray, on one cluster of three nodes
-that is up for all of them, the rest in one process. Each drill's document is a line of the
+Each run is one `rnnjob drill` of its own seed: every other one on Ray, on one cluster of three
+nodes that is up for all of them, the rest in one process. Each drill's document is a line of the
 results; a run that is there already is not made again. Leaves with 1 if any run was not equal.
 """
 

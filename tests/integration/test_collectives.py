@@ -15,14 +15,15 @@ from torch import Tensor
 from tests.unit.simulated import shard_of, single, tiny_job, tiny_loader, tiny_split
 from workers.collectives import Collectives
 from workers.config import TrainJob
-from workers.gradients import Gradients, ShardThreads, Step
+from workers.gradients import Gradients, ShardThreads, Step, Wish
 from workers.model import build_model
 from workers.run_folder import StopRequest
 from workers.shards import hosted_shards
 from workers.train import train
-from workers.worker import Worker, add_in_order
+from workers.worker import Notice, Worker, add_in_order
 
 NUM_SHARDS = 5  # neither 2 nor 3 workers host equally many
+NO_WISH = Wish()
 SIZES = (1, 2, 7, 1000)  # fewer numbers than workers; no multiple of 2 or 3
 DTYPES = (torch.float32, torch.float64)
 CASES = [
@@ -57,6 +58,12 @@ class GlooWorker:
         self.gather = collectives.gather
 
     def stop_requested(self) -> StopRequest | None:
+        return None
+
+    def notice_due(self) -> bool:
+        return False
+
+    def notice(self) -> Notice | None:
         return None
 
 
@@ -124,19 +131,24 @@ def exchange_and_train(rank: int, world_size: int, folder: Path) -> dict[str, An
             found[f"reduce {size} {dtype}"] = collectives.all_reduce(mine.sum(dim=0))
     for gradients in ("exact", "fused"):
         job = tiny_job(folder, training={"gradients": gradients})
-        step = step_of(job, GlooWorker(job, rank, world_size), stop=rank == world_size - 1)
+        step = step_of(job, GlooWorker(job, rank, world_size), Wish(rank == world_size - 1))
         found[gradients] = step.gradient_N
-        found[f"{gradients} sums"] = (step.loss_sum, step.num_correct, step.num_rows, step.stop)
+        found[f"{gradients} sums"] = (
+            step.loss_sum,
+            step.num_correct,
+            step.num_rows,
+            step.wish.stop,
+        )
     job = tiny_job(folder / "run")
     found["weights"] = train(job, GlooWorker(job, rank, world_size)).weights_sha256
     return found
 
 
-def step_of(job: TrainJob, worker: Worker, stop: bool = False) -> Step:
+def step_of(job: TrainJob, worker: Worker, wish: Wish = NO_WISH) -> Step:
     rows = tiny_split(job.data, "train")
     model = build_model(job.model, job.data, job.training.seed, job.training.bptt_steps)
     batches = {shard: shard_of(rows, job.data.num_shards, shard) for shard in worker.shards}
-    return Gradients(model, job, worker, ShardThreads(1)).step(0, 0, batches, stop)
+    return Gradients(model, job, worker, ShardThreads(1)).step(0, 0, batches, wish)
 
 
 @pytest.fixture(scope="module", params=[2, 3])
