@@ -170,6 +170,7 @@ def test_a_killed_client_takes_its_ray_with_it(
     assert status["reason"] == "the process that started it is gone"
 
 
+@pytest.mark.long
 def test_a_killed_worker_and_a_killed_driver_cost_restarts_and_no_bit(
     rnnjob: Cli, waiting: Callable[..., Any], undisturbed: str, no_process_left: None
 ) -> None:

@@ -25,7 +25,14 @@ def local_weights(module_rnnjob: Cli) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("precision", "workers"), [("fp32", 1), ("fp32", 2), ("fp32", 3), ("bf16", 2)]
+    ("precision", "workers"),
+    [
+        pytest.param("fp32", 1, marks=pytest.mark.long),
+        ("fp32", 2),
+        ("fp32", 3),
+        ("bf16", 2),
+        pytest.param("bf16", 3, marks=pytest.mark.long),
+    ],
 )
 def test_ray_with_any_number_of_workers_gives_the_weights_of_one_process(
     module_rnnjob: Cli,
