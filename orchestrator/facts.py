@@ -15,6 +15,7 @@ from orchestrator.job_spec import JobSpec
 from orchestrator.logs import read_logs
 from orchestrator.observer import is_on_a_cluster
 from orchestrator.plan import read_spec
+from orchestrator.restarts import restarts_of
 from orchestrator.room import Need
 from orchestrator.runs import RunStatus, next_command
 from orchestrator.units import show_duration
@@ -39,6 +40,7 @@ def gather(client: Client, name: str) -> Facts:
         command=lambda verb, *more: next_command(run, verb, *more),
         log=_last_log_lines(run),
         progress=_progress(run.read_metrics()),
+        restarts=tuple(restarts_of(run)),
         need=Need.of(spec) if spec else None,
         job=asked.job,
         refusal=asked.refusal,

@@ -6,7 +6,7 @@ Precedence: explicit flag > --set > file > preset > environment > default.
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -137,7 +137,7 @@ class LimitsConfig(Config):
     pending_timeout: Duration = "10m"
     """The job ends when its resources are not there in time."""
     max_failures: NonNegativeInt = 3
-    """Restarts after a lost worker."""
+    """Restarts after a lost worker or driver."""
 
 
 class JobSpec(Config):
@@ -264,16 +264,25 @@ def build_spec(
     if file is not None:
         content = read_file(file)
         merge(tree, content)
+        _let_epochs_win(tree, leaves(content))
         origins.update(dict.fromkeys(leaves(content), str(file)))
     for assignment in assignments:
         key, value = parse_assignment(assignment)
         set_key(tree, key, value)
         given = leaves(value, f"{key}.") if isinstance(value, dict) else [key]
+        _let_epochs_win(tree, given)
         origins.update(dict.fromkeys(given, _SPEC))
     for key, value in (flags or {}).items():
         set_key(tree, key, value)
         origins[key] = _SPEC
+    _let_epochs_win(tree, flags or {})
     return _validated(tree, origins)
+
+
+def _let_epochs_win(tree: Tree, given: Collection[str]) -> None:
+    """Who asks for epochs does not mean the steps that a preset or a file before it asked for."""
+    if "training.epochs" in given and "training.steps" not in given:
+        tree["training"].pop("steps", None)
 
 
 def load_spec(text: str, where: str) -> JobSpec:

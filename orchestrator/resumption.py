@@ -77,7 +77,13 @@ def check_again(run: RunFolder, mode: str, values: Mapping[str, Any]) -> Resumpt
     spec = _without_reached_limit(before, run).with_values(
         {"storage": run.storage.parent_uri, **values}
     )
-    is_longer = spec.training.epochs > before.training.epochs and not spec.training.steps
+    is_longer = spec.training.epochs > before.training.epochs
+    if is_longer and before.training.steps:
+        raise InputError(
+            f"{run.run_id} was to end after {before.training.steps} steps (training.steps), and "
+            "cannot be extended by epochs",
+            _new_run(run, "training.steps=N"),
+        )
     _refuse_another_result(run, before, spec, is_longer)
     if status.state == runs.SUCCEEDED and not is_longer:
         raise InputError(
@@ -110,9 +116,12 @@ def _refuse_another_result(run: RunFolder, before: JobSpec, spec: JobSpec, is_lo
     if changed:
         raise InputError(
             f"{', '.join(changed)} would change the result of {run.run_id}",
-            f"start a new run: rnnjob submit -c {run.storage.where(run.JOB)} --set ...; of the "
-            f"keys that decide a result only {_EPOCHS} can be raised",
+            f"{_new_run(run, '...')}; of what decides a result only {_EPOCHS} can be raised",
         )
+
+
+def _new_run(run: RunFolder, assignment: str) -> str:
+    return f"start a new run: rnnjob submit -c {run.storage.where(run.JOB)} --set {assignment}"
 
 
 def _changed(before: JobSpec, spec: JobSpec) -> list[str]:

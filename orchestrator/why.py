@@ -23,6 +23,7 @@ OUT_OF_MEMORY, WORKER_LOST, DRIVER_DIED = "out-of-memory", "worker-lost", "drive
 DIVERGED, TIME_LIMIT, UNKNOWN = "diverged", "time-limit", "unknown"
 
 _MAX_EVIDENCE = 6
+_LAST_RESTARTS = 4
 _MAX_CHARACTERS = 300
 _SIGKILL = (-9, 137)
 _TIME_LIMIT_EXIT = 124
@@ -49,6 +50,8 @@ class Facts:
     """Its last lines, oldest first."""
     progress: str = ""
     """The last thing that the training told."""
+    restarts: tuple[str, ...] = ()
+    """What each restart was for, oldest first."""
     need: Need | None = None
     job: RayJob | None = None
     """None where the cluster does not know it, was not asked or cannot be."""
@@ -82,7 +85,8 @@ class Answer:
 def classify(facts: Facts) -> Answer:
     """The answer that fits the facts."""
     answer = _classify(facts)
-    return replace(answer, evidence=tuple(e for e in answer.evidence if e != answer.cause))
+    evidence = (*answer.evidence, *_seen(*facts.restarts[-_LAST_RESTARTS:]))
+    return replace(answer, evidence=tuple(e for e in evidence if e != answer.cause))
 
 
 def _classify(facts: Facts) -> Answer:

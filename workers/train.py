@@ -40,8 +40,6 @@ from workers.weights import (
 from workers.worker import Worker
 
 log = logging.getLogger(__name__)
-_LAST_SAVE_S = 6.0
-"""So long before a machine is taken away the last checkpoint is begun."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator import __version__
+from orchestrator.cli.colours import colours
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -68,6 +69,9 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+        also = ", ".join(f"{alias} ({name})" for alias, name in _ALIASES.items())
+        formatter.write_paragraph()
+        formatter.write_text(f"Also: {also}")
 
 
 def run() -> None:
@@ -101,6 +105,7 @@ def main(context: click.Context) -> None:
     rnnjob list                                      what ran, and what came of it
     rnnjob show @last
     """
+    context.color = colours()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: nothing is unprintable
     if context.invoked_subcommand is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _LOCAL = "local"
 _FILE = Path("cluster.yaml")
+_SUFFIXES = (".yaml", ".yml")
 _verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="All that Ray said, and tracebacks."
 )
@@ -46,6 +47,8 @@ def up_command(
     verbose: bool,
 ) -> None:
     """Start a cluster: FILE through `ray up` (default: cluster.yaml), or --local here.
+
+    Asks nothing: a cloud's machines cost money until rnnjob cluster down FILE.
 
     With --local, stdout is for a shell: eval "$(rnnjob cluster up --local --nodes 3)"
     """
@@ -82,6 +85,11 @@ def status_command(name: str, as_json: bool) -> None:
     """Show the nodes of a local cluster. Exit 3 if it does not answer, 4 if there is none."""
     from orchestrator.cluster import local as local_cluster
 
+    if name.endswith(_SUFFIXES):
+        raise InputError(
+            "cluster status is for clusters on this machine",
+            f"ray dashboard {name}, then rnnjob doctor --address localhost",
+        )
     cluster, nodes = local_cluster.status(name)
     if as_json:
         print_json(_status_json(cluster, nodes))
@@ -99,7 +107,7 @@ def down_command(target: str, as_json: bool, verbose: bool) -> None:
 
     Of a local one all processes that `up` and its jobs started are ended, no other.
     """
-    if target.endswith((".yaml", ".yml")):
+    if target.endswith(_SUFFIXES):
         _launch("down", Path(target), as_json, verbose)
         return
     from orchestrator.cluster import local as local_cluster

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from orchestrator.cli.colours import colours
 from orchestrator.runs import DEFAULT_STORAGE
 from workers.errors import JobError
 from workers.storage import Storage
@@ -28,9 +29,10 @@ class Failure(click.ClickException):
         self.cure = error.cure
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"{click.style('Error:', fg='red')} {one_line(self.message)}", err=True)
+        cause, cure = click.style("Error:", fg="red"), click.style("Try:", fg="cyan")
+        click.echo(f"{cause} {one_line(self.message)}", err=True, color=colours())
         if self.cure:
-            click.echo(f"{click.style('Try:', fg='cyan')} {one_line(self.cure)}", err=True)
+            click.echo(f"{cure} {one_line(self.cure)}", err=True, color=colours())
 
 
 def one_line(text: str) -> str:

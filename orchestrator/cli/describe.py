@@ -27,6 +27,8 @@ def describe_command(
 
     RUN: an id, a unique prefix, or @last.
     """
+    from orchestrator.restarts import restarts_of
+
     client = client_for(storage, headers, verify)
     run = client.get_run(run_name)
     status = client.status(run.run_id)
@@ -42,6 +44,7 @@ def describe_command(
         "files": run.storage.list(),
         "num_files": num_files,
         "num_bytes": num_bytes,
+        "restarts": restarts_of(run),
         "cluster": _cluster(client, run, status),
     }
     if as_json:
@@ -95,6 +98,10 @@ def _print(content: dict[str, Any], status: "RunStatus", spec: str) -> None:
     _section("run folder")
     size = f"{content['num_files']} files, {show_bytes(content['num_bytes'])}"
     click.echo(f"  {content['run_folder']}: {size}\n  {', '.join(content['files'])}")
+    if content["restarts"]:
+        _section("restarts")
+        for line in content["restarts"]:
+            click.echo(f"  {line}")
     if content["cluster"]:
         _section("cluster")
         for line in _cluster_lines(content["cluster"]):

@@ -70,7 +70,8 @@ def resume_command(
 
     run = runs.find_run(open_storage(storage), run_name)
     mode, where = _where(run, local, workers, address)
-    check_where(local, workers, where, no_wait, address)
+    sent = {"--working-dir": working_dir, "--env": env, "--env-file": env_file, "--secret": secret}
+    check_where(local, workers, where, no_wait, address, sent)
     values = _values(assignments, workers, cpus_per_worker, gpus_per_worker)
     if mode != _CLUSTER:
         again = resumption.check_again(run, mode, values)

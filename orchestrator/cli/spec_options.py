@@ -87,7 +87,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--metric",
         metavar="validation_accuracy|validation_loss",
         shell_complete=one_of(*_MODES),
-        help="What makes an epoch the best: of its weights are the final ones.",
+        help="What makes an epoch the best; its weights are the final ones.",
     ),
     click.option(
         "--mode",
@@ -106,11 +106,11 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--checkpoint-every", type=int, metavar="STEPS", help="Beside each epoch's end."),
     click.option("--keep-latest", type=int, metavar="N", help="Checkpoints, beside the best one."),
     storage_option,
-    click.option("-n", "--name", help="First part of the run's id."),
+    click.option("-n", "--name", metavar="NAME", help="First part of the run's id."),
     click.option("--run-id", metavar="ID", help="The whole id, instead of one made from the name."),
     click.option("--time", metavar="2h30m", help="Ends the job, with a checkpoint, after so long."),
     click.option("--pending-timeout", metavar="10m", help="Ends a job that cannot start."),
-    click.option("--max-failures", type=int, help="Restarts after a lost worker."),
+    click.option("--max-failures", type=int, help="Restarts after a lost worker or driver."),
 ]
 
 

@@ -10,7 +10,13 @@ from orchestrator.cli.run_options import client_for, run_options
 @click.command("stop")
 @run_options
 @request_options
-@click.option("--force", is_flag=True, help="End it at once, without a checkpoint.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="On a cluster: end it at once, without a checkpoint; where the cluster does not answer, "
+    "give the run up.",
+)
+@click.option("-y", "--yes", is_flag=True, hidden=True, help="For scripts; stop never asks.")
 @explained
 def stop_command(
     run_name: str,
@@ -19,6 +25,7 @@ def stop_command(
     verify: bool,
     as_json: bool,
     force: bool,
+    yes: bool,
 ) -> None:
     """Ask a running job to stop after its current step, with a checkpoint.
 

@@ -1,5 +1,6 @@
 """rnnjob submit"""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,14 @@ def submit_command(
         _resume(click.get_current_context(), resume)
         return
     where = None if local else given_address(address)
-    check_where(local, flags["workers"], where, no_wait, address)
+    sent = {"--working-dir": working_dir, "--env": env, "--env-file": env_file, "--secret": secret}
+    check_where(local, flags["workers"], where, no_wait, address, sent)
     spec = spec_from(config, preset, assignments, flags)
     if print_config:
-        click.echo(spec.to_yaml(), nl=False)
+        if as_json:
+            print_json(spec.model_dump(mode="json"))
+        else:
+            click.echo(spec.to_yaml(), nl=False)
         return
     if where is None:
         checked = submission.check(spec, "local" if local else "ray", run_id)
@@ -119,9 +124,17 @@ def _resume(context: click.Context, run_name: str) -> None:
 
 
 def check_where(
-    local: bool, workers: str | None, where: str | None, no_wait: bool, address: str | None
+    local: bool,
+    workers: str | None,
+    where: str | None,
+    no_wait: bool,
+    address: str | None,
+    sent: Mapping[str, object],
 ) -> None:
-    """Flags that say where a job runs and contradict each other are an InputError."""
+    """Flags that say where a job runs and contradict each other are an InputError.
+
+    `sent`: what only a cluster is sent, by flag.
+    """
     if local and workers is not None:
         raise InputError(
             "--local is one process and takes no --workers", "leave one of the two out"
@@ -132,6 +145,12 @@ def check_where(
         raise InputError(
             "--no-wait needs a cluster that goes on without this process",
             "name one: --address, or start one: rnnjob cluster up --local",
+        )
+    given = next((flag for flag, value in sent.items() if value), None)
+    if given and where is None:
+        raise InputError(
+            f"{given} is for what is sent to a cluster, and none was named",
+            "name one: --address; here the job has this environment and this folder anyway",
         )
 
 
@@ -149,7 +168,9 @@ def _show_plan(checked: "Submission", request: "JobRequest | None", as_json: boo
     if request:
         plan["request"] = request.to_json()
     if as_json:
-        print_json({"spec": checked.spec.model_dump(mode="json"), "plan": plan})
+        print_json(
+            {"schema_version": 1, "spec": checked.spec.model_dump(mode="json"), "plan": plan}
+        )
         return
     click.echo(checked.spec.to_yaml(), nl=False)
     click.echo("# plan")

@@ -3,12 +3,11 @@
 import platform
 import socket
 from importlib import metadata
-from urllib.parse import urlsplit
 
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import Node, get_json, list_nodes
 from orchestrator.job_spec import JobSpec
-from orchestrator.room import Need, what_never_fits
+from orchestrator.room import Need, listed, what_never_fits
 from workers.errors import ClusterError, InputError
 from workers.storage import Storage
 
@@ -69,10 +68,11 @@ def _check_storage(connection: Connection, storage: Storage, nodes: list[Node]) 
             f"{len(machines)}: {', '.join(machines[:4])}",
             cure,
         )
-    if not _is_here(connection.address):
+    # Not the address: a forwarded port is on this machine, too.
+    if not all(_is_here(machine) for machine in machines):
         raise InputError(
             f"the storage {storage.where()} is a folder of this machine, the cluster at "
-            f"{connection.address} is elsewhere",
+            f"{connection.address} is elsewhere: {', '.join(machines)}",
             cure,
         )
 
@@ -90,14 +90,11 @@ def _is_below(path: str, mountpoint: str) -> bool:
     return f"{path}/".startswith(f"{mountpoint.rstrip('/')}/")
 
 
-def _is_here(address: str) -> bool:
-    """Whether an address is one of this machine's own."""
-    host = urlsplit(address).hostname or ""
+def _is_here(ip: str) -> bool:
+    """Whether an IP address is one of this machine's own."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     try:
-        ip = socket.gethostbyname(host)
-        if ip.startswith("127."):
-            return True
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((ip, 0))
         return True
     except OSError:
@@ -108,7 +105,7 @@ def does_it_fit(spec: JobSpec, nodes: list[Node]) -> str:
     """Whether the fewest workers of a job fit the nodes that are there, in words."""
     need = Need.of(spec)
     if never := what_never_fits(need, (node.resources for node in nodes)):
-        return f"no: {never}"
+        return f"not on the nodes that are there now: {never}"
     free, wanted = sum(node.cpus_free or 0.0 for node in nodes), need.total["CPU"]
     when = "yes" if free >= wanted else "yes, when others have ended"
-    return f"{when}: {free:g} CPU are free, it needs {wanted:g}"
+    return f"{when}: {free:g} CPU are free, it needs {listed(need.total)}"

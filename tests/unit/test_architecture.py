@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,3 +113,13 @@ def test_importing_rnnjob_changes_nothing_in_the_process() -> None:
         "assert before == after"
     )
     assert "orchestrator" in loaded_by(code)
+
+
+def test_the_layout_in_the_docs_names_every_module() -> None:
+    text = (ROOTS["orchestrator"].parent / "docs" / "architecture.md").read_text()
+    layout = text.partition("## Layout")[2].partition("Arrows go")[0]
+    for name, root in ROOTS.items():
+        there = {path.name for path in root.glob("*.py")} - {"__init__.py"}
+        assert sorted(file for file in there if file not in layout) == [], name
+    known = {path.name for root in ROOTS.values() for path in root.rglob("*.py")}
+    assert sorted(set(re.findall(r"[a-z_0-9]+\.py", layout)) - known) == [], "gone"

@@ -19,7 +19,7 @@ from orchestrator import Client, JobSpec, RunStatus, build_spec, runs
 from orchestrator.cli import main
 from orchestrator.headers import check_headers, parse_headers
 from orchestrator.launchers.request import Shipping
-from tests.unit.recording_cluster import RecordingCluster, recording_cluster
+from tests.unit.recording_cluster import NODE, RecordingCluster, recording_cluster
 from workers.errors import ClusterError, InputError
 from workers.storage import Storage
 
@@ -229,3 +229,34 @@ def test_a_certificate_is_checked_unless_told_not_to(
         assert runs.read_status(run).state == runs.QUEUED  # it answers, so it is not given up
         assert rnnjob("stop", "r", "--force", "--no-verify").exit_code == 0
         assert runs.read_status(run).state == runs.STOPPED
+
+
+def test_a_folder_of_this_machine_is_no_storage_for_nodes_elsewhere(
+    cluster: RecordingCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the dashboard's port was forwarded to this machine."""
+    monkeypatch.setitem(NODE, "node_ip", "203.0.113.7")
+    done = rnnjob("submit", "--address", cluster.address, *JOB, "-d")
+    assert done.exit_code == 2
+    assert "is elsewhere: 203.0.113.7" in done.stderr and "--storage s3://" in done.stderr
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "sent", [("--env", "A=1"), ("--secret", "HOME"), ("--working-dir", "."), ("--env-file", "f")]
+)
+@pytest.mark.parametrize("where", [("--local",), ()])
+def test_what_only_a_cluster_is_sent_is_refused_without_one(
+    where: tuple[str, ...], sent: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    done = rnnjob("submit", *where, *sent, "--dry-run")
+    assert done.exit_code == 2
+    assert f"{sent[0]} is for what is sent to a cluster" in done.stderr
+
+
+def test_no_colour_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, coloured in (("", True), ("1", False)):
+        monkeypatch.setenv("NO_COLOR", value)
+        done = CliRunner().invoke(main, ["show", "nowhere"], color=True)
+        assert ("\x1b[" in done.stderr) == coloured

@@ -188,6 +188,20 @@ def test_keeping_the_best_needs_validation_rows() -> None:
     assert build_spec(assignments=["dataset.validation_rows=0", "training.keep=last"])
 
 
+def test_epochs_set_aside_the_steps_of_what_comes_before(tmp_path: Path) -> None:
+    assert build_spec("seed").training.steps
+    for spec in (
+        build_spec("seed", assignments=["training.epochs=3"]),
+        build_spec("seed", flags={"training.epochs": 3}),
+    ):
+        assert (spec.training.epochs, given.training.steps) == (3, None)
+    file = tmp_path / "job.yaml"
+    file.write_text("training: {epochs: 3, steps: 20}")
+    assert build_spec(file=file).training.steps == 20, "who says both means the steps"
+    both = {"training.epochs": 3, "training.steps": 9}
+    assert build_spec("seed", flags=both).training.steps == 9
+
+
 def test_an_unknown_preset_is_refused_and_the_nearest_named() -> None:
     error = refused(preset="sed")
     assert (error.cause, error.cure) == ("no preset 'sed'", "did you mean 'seed'?")

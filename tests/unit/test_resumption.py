@@ -189,3 +189,11 @@ def test_each_resume_is_another_job_of_ray_jobs(spec: JobSpec) -> None:
         assert (status.job_id, status.address) == (again.job_id, "http://head:8265")
         assert (status.mode, status.pid, status.state) == ("cluster", None, "QUEUED")
         assert stored(run).dataset.prepared, "the cluster needs the data, too"
+
+
+def test_a_run_of_so_many_steps_is_not_extended_by_epochs(tmp_path: Path) -> None:
+    run = submission.check(tiny_spec(tmp_path, **{"training.steps": 3}), "local", "r").create_run()
+    ended(run, "SUCCEEDED")
+    with pytest.raises(InputError, match="was to end after 3 steps") as caught:
+        resumption.check_again(run, "local", {"training.epochs": 9})
+    assert "rnnjob submit -c" in caught.value.cure and "training.steps=N" in caught.value.cure

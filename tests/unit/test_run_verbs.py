@@ -14,7 +14,7 @@ from orchestrator import runs
 from orchestrator.cli import main
 from orchestrator.job_spec import JobSpec
 from orchestrator.runs import RunStatus
-from workers.run_folder import RunFolder
+from workers.run_folder import PREEMPTION, RunFolder
 from workers.storage import Storage
 
 
@@ -77,6 +77,20 @@ def test_describe_has_all_that_is_known(run: RunFolder) -> None:
     assert content["files"] == ["job.yaml", "result.json", "status.json"]
     assert (content["num_files"], content["cluster"]) == (3, None)
     assert "run folder\n" in rnnjob("describe", "r").stdout
+
+
+def test_each_restart_is_told_with_its_reason(run: RunFolder) -> None:
+    run.note_failure("worker 1 failed: killed")
+    run.note_failure("the node of worker 0 is taken away", PREEMPTION, deadline=9.0)
+    end(run, runs.SUCCEEDED, 0)
+    restarts = json.loads(rnnjob("describe", "r", "--json").stdout)["restarts"]
+    assert [line.partition(" ")[2].partition(" ")[2] for line in restarts] == [
+        "worker: worker 1 failed: killed",
+        "preemption: the node of worker 0 is taken away",
+    ]
+    for verb in ("describe", "why"):
+        told = rnnjob(verb, "r").stdout
+        assert all(line in told for line in restarts), verb
 
 
 def test_stop_asks_a_run_of_this_machine_and_cannot_force_it(run: RunFolder) -> None:
