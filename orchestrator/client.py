@@ -174,9 +174,13 @@ class Client:
                 "it was asked to stop with a checkpoint; end the process there if it does not",
             )
         if isinstance(observer.refusal, UnreachableError):
-            return given_up(run, status, observer.refusal.cause)
+            return given_up(run, observer.refusal.cause)
         launcher = self.launcher(status.address)
-        launcher.kill(run)
+        if not launcher.kill(run):
+            raise ClusterError(
+                f"{run.run_id} does not end on {status.address}",
+                f"see its dashboard, or try again: {next_command(run, 'stop', '--force')}",
+            )
         return died(run, launcher, status)
 
     def delete(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""`python -m orchestrator.driver RUN_URI`: the process that runs a job on Ray.
+"""`python -m orchestrator.driver RUN_URI [JOB_ID]`: the process that runs a job on Ray.
 
 Reads the job from its run folder, has Ray Train train it, and writes the outcome there.
 """
@@ -12,9 +12,9 @@ import threading
 import time
 
 from orchestrator import runs
-from orchestrator.execution import execute
+from orchestrator.execution import Owner, execute
 from orchestrator.launchers.ray_here import PRIVATE_DIR
-from orchestrator.supervisor import DIED
+from orchestrator.supervisor import DIED, KEEPER
 from orchestrator.training import RayTrainer
 from workers import secrets
 from workers.run_folder import RunFolder, StopRequest
@@ -38,40 +38,54 @@ _SETTINGS = {
 }
 
 
-def main(run_uri: str) -> int:
-    """Runs the job; its exit code."""
+def main(run_uri: str, job_id: str = "") -> int:
+    """Runs the job; its exit code. `job_id`: of Ray Jobs, where it is not the run's own."""
     secrets.load()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     private_dir = os.environ.get(PRIVATE_DIR)
     run = RunFolder.at(run_uri).patient()
-    signal.signal(signal.SIGTERM, lambda *_: _terminated(run))
+    _heed_sigterm(run)
+    keeper_pid = int(os.environ.get(KEEPER) or 0)
     if private_dir:
         # What it preempts is this machine, and then nobody is left to be told.
         os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
-        threading.Thread(target=_stop_with, args=(os.getppid(), run), daemon=True).start()
+        threading.Thread(target=_stop_without, args=(keeper_pid, run), daemon=True).start()
     # On this machine, who started the driver sends what it prints to the same file.
-    handler = logging.StreamHandler() if private_dir else RunLog(RunFolder.at(run_uri), "driver")
+    handler = logging.StreamHandler() if private_dir else RunLog(run, "driver")
+    owner = Owner(
+        job_id,
+        runs.keeper_process(keeper_pid) if keeper_pid else {},
+        os.environ.get(DIED, ""),
+    )
     try:
         with logged(handler):
-            died = os.environ.get(DIED)
-            keeper = None if died is None else runs.keeper_process()
-            return execute(run, RayTrainer(private_dir), keeper, died or "").exit_code or 0
+            return execute(run, RayTrainer(private_dir), owner).exit_code or 0
     finally:
         if private_dir:
             # Who started the driver does it too, but may be gone.
             shutil.rmtree(private_dir, ignore_errors=True)
 
 
-def _terminated(run: RunFolder) -> None:
-    """`ray job stop`, `rnnjob stop --force`, or a person: with a checkpoint unless told not to."""
-    request = run.stop_request()
-    if request and request.at_once:
-        os._exit(request.exit_code)
-    run.ask_to_stop(_SIGTERM)
+def _heed_sigterm(run: RunFolder) -> None:
+    """`ray job stop`, `rnnjob stop --force`, or a person: with a checkpoint unless told not to.
+
+    In a thread: a storage may take its time, and its errors are nothing for the main thread.
+    """
+    asked = threading.Event()
+
+    def stop() -> None:
+        asked.wait()
+        request = run.stop_request()
+        if request and request.at_once:
+            os._exit(request.exit_code)
+        run.ask_to_stop(_SIGTERM)
+
+    threading.Thread(target=stop, name="sigterm", daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
 
 
-def _stop_with(parent: int, run: RunFolder) -> None:
+def _stop_without(parent: int, run: RunFolder) -> None:
     """A job on a Ray of its own ends, with a checkpoint, when who started it is gone."""
     while os.getppid() == parent:
         time.sleep(_PARENT_POLL_S)
@@ -79,4 +93,4 @@ def _stop_with(parent: int, run: RunFolder) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

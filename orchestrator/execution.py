@@ -9,7 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import runs
@@ -19,7 +19,7 @@ from orchestrator.plan import Plan, make_plan, read_spec
 from orchestrator.provenance import provenance
 from orchestrator.runs import LOCAL, RunStatus
 from orchestrator.units import parse_duration
-from orchestrator.watch import Watch
+from orchestrator.watch import Watch, leave, stay
 from workers.errors import (
     JobError,
     JobStoppedError,
@@ -58,38 +58,52 @@ class Trainer(Protocol):
         ...
 
 
-def execute(
-    run: RunFolder,
-    trainer: Trainer,
-    keeper: Mapping[str, Any] | None = None,
-    died: str = "",
-) -> RunStatus:
+@dataclass(frozen=True)
+class Owner:
+    """Who this process is to a run."""
+
+    job_id: str = ""
+    """As the run's status has it."""
+    keeper: Mapping[str, Any] = field(default_factory=dict)
+    """`runs.keeper_process()`, where there is one."""
+    died: str = ""
+    """What ended the process that ran the job before this one."""
+
+    def owns(self, status: RunStatus) -> bool:
+        """Not a run that was given up, or resumed as another job, before this process began."""
+        same = status.job_id == self.job_id and not status.has_outcome
+        return same and (not self.died or status.keeper_pid == self.keeper.get("keeper_pid"))
+
+
+def execute(run: RunFolder, trainer: Trainer, owner: Owner | None = None) -> RunStatus:
     """Runs a job and leaves its status, provenance, result and report in the run folder.
 
-    Never raises for what goes wrong with the job: the outcome is the status.
-
-    Args:
-        keeper: `runs.keeper_process()`, where there is one.
-        died: what ended the process that ran the job before this one.
+    Never raises for what goes wrong with the job: the outcome is the status. Returns the status as
+    it is where the run is no longer the owner's.
     """
-    run = run.patient()
+    run, owner = run.patient(), owner or Owner()
     status = RunStatus(run.run_id, runs.FAILED)
     try:
+        there = runs.read_status(run)
+        if not owner.owns(there):
+            log.error("the run was given up or taken over before this process began: leaving it")
+            return there
         status = replace(
-            runs.read_status(run),
+            there,
             attempt=_attempts(run),
-            state=runs.RESTARTING if died else runs.PENDING,
-            reason=died,
+            state=runs.RESTARTING if owner.died else runs.PENDING,
+            reason=owner.died,
             cure="",
             error="",
             exit_code=None,
             ended_at=None,
-            **{"keeper_pid": None, "keeper_started": None, **(keeper or {})},
+            **{"keeper_pid": None, "keeper_started": None, **owner.keeper},
             **runs.this_process(),
         )
         runs.write_status(run, status)
-        if died:
-            run.note_failure(died, DRIVER)
+        run.forget_outcome()
+        if owner.died:
+            run.note_failure(owner.died, DRIVER)
         return _execute(run, trainer, status)
     except (StorageError, NoSuchRunError) as error:
         # The outcome itself cannot be written; who follows finds the run without one.
@@ -105,7 +119,8 @@ def execute(
 
 def _execute(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
     started = time.time()
-    watch = Watch(run, status)
+    # Whoever follows a --local run is in this process, and writes its end where it was interrupted.
+    watch = Watch(run, status, stay if status.mode == LOCAL else leave)
     plan: Plan | None = None
     result: TrainResult | None = None
     outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0, "reason": ""}

@@ -80,10 +80,13 @@ def _leave_unless_pressed_again(view: View) -> None:
 
 
 def died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
-    """Records that the job's process is gone and left no outcome."""
-    # It may have written its outcome since.
-    status = runs.read_status(run)
-    if status.has_outcome:
+    """Records that the job's process is gone and left no outcome.
+
+    `status`: as it was when the launcher was asked. It may have written its outcome since, or been
+    resumed as another job, which lives.
+    """
+    asked_about, status = status.job_id, runs.read_status(run)
+    if status.has_outcome or status.job_id != asked_about:
         return status
     why = launcher.why_it_ended(run)
     on_purpose = why == STOPPED_BY_OTHERS
@@ -100,9 +103,12 @@ def died(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunStatus:
     return write_outcome(run, None, None, ended, status.submitted_at or time.time())
 
 
-def given_up(run: RunFolder, status: RunStatus, why: str) -> RunStatus:
+def given_up(run: RunFolder, why: str) -> RunStatus:
     """Records that somebody no longer counts on a job whose cluster does not answer. Should it
-    still run there, it leaves as soon as it sees that."""
+    still run there, it leaves as soon as it sees that. One that has ended meanwhile stays so."""
+    status = runs.read_status(run)
+    if status.has_outcome:
+        return status
     ended = replace(
         status,
         state=runs.STOPPED,

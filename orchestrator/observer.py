@@ -65,7 +65,7 @@ class Observer:
     def _is_over(self, status: RunStatus) -> bool:
         if self.job is not None:
             return self.job.is_terminal
-        age_s = time.time() - (status.submitted_at or 0.0)
+        age_s = time.time() - (status.queued_at or status.submitted_at or 0.0)
         return status.state != runs.QUEUED or age_s > _SUBMISSION_S
 
     def _let_the_cluster_know(self, address: str) -> None:

@@ -1,5 +1,6 @@
 """A run that ended is taken up again: where its last checkpoint left it, or beyond its end."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -29,14 +30,13 @@ class Resumption(Submission):
     job_id: str = field(kw_only=True)
     """Ray Jobs takes each id once, also when the job before it is long forgotten."""
 
-    is_new = False
+    before: JobSpec = field(kw_only=True)
+    """Its spec until now."""
 
     def create_run(self) -> RunFolder:
-        """Makes the run ready to be started."""
+        """Makes the run ready to be started. What it came to is forgotten only as it begins."""
         run = RunFolder(self.storage.child(self.run_id))
-        run.storage.write(run.JOB, self.carried().to_yaml().encode())
-        run.note_failure("resumed", RESUME)
-        run.forget_outcome()
+        spec = self.carried()
         there = bool(self.address)
         again = replace(
             self.status,
@@ -48,13 +48,23 @@ class Resumption(Submission):
             cure="",
             error="",
             exit_code=None,
+            queued_at=time.time(),
             started_at=None,
             ended_at=None,
+            keeper_pid=None,
             # Until the job has begun here, it lives and dies with this process.
             **({"host": "", "pid": None} if there else runs.this_process()),
         )
         runs.write_status(run, again)
+        run.storage.write(run.JOB, spec.to_yaml().encode())
+        run.note_failure("resumed", RESUME)
+        run.forget_stop()
         return run
+
+    def undo(self, run: RunFolder) -> None:
+        """The run is as it was when it had ended."""
+        run.storage.write(run.JOB, self.before.to_yaml().encode())
+        runs.write_status(run, self.status)
 
 
 def check_again(run: RunFolder, mode: str, values: Mapping[str, Any]) -> Resumption:
@@ -97,7 +107,7 @@ def check_again(run: RunFolder, mode: str, values: Mapping[str, Any]) -> Resumpt
         spec = spec.with_values({"training.earlier_ends": ends})
     num_before = sum(entry.get("kind") == RESUME for entry in run.failures())
     job_id = f"{run.run_id}.{num_before + 1}"
-    return Resumption(spec, data, run.run_id, mode, status=status, job_id=job_id)
+    return Resumption(spec, data, run.run_id, mode, status=status, job_id=job_id, before=before)
 
 
 def check_again_for_cluster(

@@ -50,6 +50,8 @@ class RunStatus:
     job_id: str = ""
     """Of Ray Jobs; empty where it is the run's own id."""
     submitted_at: float | None = None
+    queued_at: float | None = None
+    """When it was submitted or resumed last."""
     started_at: float | None = None
     ended_at: float | None = None
     error: str = ""
@@ -105,7 +107,8 @@ def create_run(
         )
     try:
         run.storage.write(run.JOB, job_yaml.encode())
-        status = RunStatus(run_id, QUEUED, mode, address=address, submitted_at=time.time())
+        now = time.time()
+        status = RunStatus(run_id, QUEUED, mode, address=address, submitted_at=now, queued_at=now)
         if not address:
             # Until the job has begun, it lives and dies with this process.
             status = replace(status, **this_process())
@@ -163,12 +166,15 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": me.pid, "pid_started": me.create_time()}
 
 
-def keeper_process() -> dict[str, Any]:
-    """The fields that tell who starts this process again: its parent."""
+def keeper_process(pid: int) -> dict[str, Any]:
+    """The fields that tell who starts this process again; none where that one is gone."""
     import psutil
 
-    parent = psutil.Process(os.getppid())
-    return {"keeper_pid": parent.pid, "keeper_started": parent.create_time()}
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return {}
+    return {"keeper_pid": pid, "keeper_started": started} if os.getppid() == pid else {}
 
 
 def _is_gone(status: RunStatus) -> bool:

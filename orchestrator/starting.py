@@ -1,10 +1,8 @@
-"""Hands a run to its launcher; of one that cannot start nothing is left."""
+"""Hands a run to its launcher; of one that cannot be started nothing is left."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator import runs
-from orchestrator.follow import died
 from orchestrator.launchers.base import Launcher
 from orchestrator.launchers.request import JobRequest
 from orchestrator.submission import Submission
@@ -14,21 +12,14 @@ if TYPE_CHECKING:
     from orchestrator.launchers.ray_jobs import RayJobsLauncher
 
 
-def start(run: RunFolder, launcher: Launcher, is_new: bool = True) -> None:
-    """Raises what the launcher raises.
-
-    `is_new`: the run has never been started, so that its folder is removed if it cannot be.
-    """
-    before = runs.read_status(run)
+def start(run: RunFolder, launcher: Launcher, submission: Submission) -> None:
+    """Raises what the launcher raises; then nothing was started, and nothing is left of it."""
     try:
         launcher.submit(run)
     except BaseException:
         if not launcher.leaves_on_interrupt:
             launcher.kill(run)
-        if is_new:
-            run.storage.delete()
-        else:
-            died(run, launcher, before)
+        submission.undo(run)
         raise
 
 
@@ -44,5 +35,5 @@ class ClusterJob:
     def start(self) -> RunFolder:
         """Writes the run folder and hands the job to the cluster. Raises JobError."""
         run = self.submission.create_run()
-        start(run, self.launcher, self.submission.is_new)
+        start(run, self.launcher, self.submission)
         return run

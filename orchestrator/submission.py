@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import runs
 from orchestrator.datasets.prepared import PreparedData
@@ -29,9 +29,6 @@ class Submission:
     """Of the cluster's dashboard, where it goes to one."""
     fits: str = ""
     """Whether it fits that cluster as it is now."""
-
-    is_new: ClassVar[bool] = True
-    """Whether the run begins with it: then nothing is left of it if it cannot start."""
 
     @property
     def storage(self) -> Storage:
@@ -82,6 +79,10 @@ class Submission:
             )
         except StorageError as error:
             raise InputError(error.cause, error.cure) from error
+
+    def undo(self, run: RunFolder) -> None:
+        """Takes back what `create_run` did, for a run that cannot be started."""
+        run.storage.delete()
 
     def carried(self) -> JobSpec:
         """The spec, with data that the cluster finds: it has neither the idx files nor this

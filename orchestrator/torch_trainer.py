@@ -94,7 +94,7 @@ def _failure_log(run_uri: str) -> Any:
         ) -> None:
             # An error raised here would end the job.
             with contextlib.suppress(Exception):
-                note_failure(RunFolder.at(run_uri), worker_exceptions)
+                note_failure(RunFolder.at(run_uri).patient(), worker_exceptions)
 
     return FailureLog()
 

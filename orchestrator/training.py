@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _ROOM_POLL_S = 1.0
+_LAG_S = 2.0
 _STOP_GRACE_S = 120.0
 """A step, an evaluation and a checkpoint should fit; workers that hang do not end by themselves."""
 _DATA_CPUS = 2
@@ -35,6 +37,8 @@ class RayTrainer:
         """`private_dir`: where a Ray of its own keeps its files; None to join the cluster."""
         self._private_dir = private_dir
         self._begun = time.monotonic()
+        self._waiting: Callable[[], None] = lambda: None
+        """Raises where the job is no longer to wait."""
 
     def __enter__(self) -> "RayTrainer":
         return self
@@ -49,13 +53,14 @@ class RayTrainer:
         import ray
         from ray.util.placement_group import placement_group, remove_placement_group
 
+        self._waiting = lambda: self._give_up_if_due(run, spec)
         self._connect(spec)
         log.info("connected to Ray")
         group = placement_group([Need.of(spec).each] * spec.scaling.worker_range[0])
         try:
             while not group.wait(_ROOM_POLL_S):
                 say(what_is_missing(spec, ray.nodes(), ray.available_resources()))
-                self._give_up_if_due(run, spec)
+                self._waiting()
         finally:
             remove_placement_group(group)
         log.info("there is room for the workers")
@@ -69,11 +74,11 @@ class RayTrainer:
             "logging_config": ray.LoggingConfig(log_level="ERROR"),
         }
         if self._private_dir is None:
-            with _own_logging():
+            with own_ways():
                 ray.init(address="auto", **quiet)
             return
         bundle, (fewest, most) = Need.of(spec).each, spec.scaling.worker_range
-        with _own_logging():
+        with own_ways():
             ray.init(
                 address="local",
                 num_cpus=int(most * bundle["CPU"]) + _DATA_CPUS,
@@ -99,6 +104,8 @@ class RayTrainer:
         task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(best_precision)
         asked = task.remote(gpu)
         preload()  # meanwhile: it takes about as long as that task's process needs to start
+        while not ray.wait([asked], timeout=_ROOM_POLL_S)[0]:
+            self._waiting()  # others may have taken the room in the meantime
         precision: str = ray.get(asked)
         return precision
 
@@ -117,7 +124,7 @@ class RayTrainer:
 
     def _supervised(self, function: Callable[[], T], plan: Plan) -> T:
         """Runs a function beside this thread; gives up where the workers do not start in time, or
-        the job is to stop before they do. Ray Train itself would wait for ever."""
+        do not heed a stop. Ray Train itself would wait for ever."""
         answers: list[T] = []
         errors: list[BaseException] = []
 
@@ -129,40 +136,47 @@ class RayTrainer:
 
         thread = threading.Thread(target=target, name="fit", daemon=True)
         thread.start()
-        run = RunFolder.at(plan.job.run_uri).patient()
-        stop_seen: float | None = None
-        while thread.is_alive():
-            thread.join(run.poll_s)
-            state = runs.read_status(run).state
-            if state in (runs.PENDING, runs.RESTARTING):
-                self._give_up_if_due(run, plan.spec)
-                continue
-            self._begun = time.monotonic()  # should the workers be lost, they have as long again
-            if stop_seen is None:
-                stop_seen = time.monotonic() if run.stop_request() else None
-            elif time.monotonic() - stop_seen > _STOP_GRACE_S:
-                raise self._unheeded(run)
+        self._watch_over(thread, RunFolder.at(plan.job.run_uri).patient(), plan.spec)
         if errors:
             raise errors[0]
         return answers[0]
 
-    def _unheeded(self, run: RunFolder) -> JobStoppedError:
+    def _watch_over(self, thread: threading.Thread, run: RunFolder, spec: JobSpec) -> None:
+        """Returns when the thread has ended. Raises JobError."""
+        stop_seen: float | None = None
+        while True:
+            thread.join(run.poll_s)
+            if not thread.is_alive():
+                return
+            now = time.monotonic()
+            waits = runs.read_status(run).state in (runs.PENDING, runs.RESTARTING)
+            if run.stop_request():
+                stop_seen = stop_seen or now
+                # What the workers do shows with a delay: these may have begun.
+                if now - stop_seen > (_LAG_S + 2 * run.poll_s if waits else _STOP_GRACE_S):
+                    raise self._unheeded(run, waits)
+            elif waits:
+                self._give_up_if_late(spec)
+            if not waits:
+                self._begun = now  # should the workers be lost, they have as long again
+
+    def _unheeded(self, run: RunFolder, waits: bool) -> JobStoppedError:
         request = run.stop_request() or StopRequest("a stop was asked for")
+        late = f"the workers did not end within {show_duration(_STOP_GRACE_S)}"
         return JobStoppedError(
-            f"{request.reason}; the workers did not end within {show_duration(_STOP_GRACE_S)}",
+            f"{request.reason}{', while no worker ran' if waits else f'; {late}'}",
             f"go on from the last checkpoint: {runs.next_command(run, 'resume')}",
             request.exit_code,
         )
 
     def _give_up_if_due(self, run: RunFolder, spec: JobSpec) -> None:
+        if run.stop_request():
+            raise self._unheeded(run, waits=True)
+        self._give_up_if_late(spec)
+
+    def _give_up_if_late(self, spec: JobSpec) -> None:
         import ray
 
-        if request := run.stop_request():
-            raise JobStoppedError(
-                f"{request.reason}, while no worker ran",
-                f"go on: {runs.next_command(run, 'resume')}",
-                request.exit_code,
-            )
         limit_s = parse_duration(spec.limits.pending_timeout)
         if time.monotonic() - self._begun > limit_s:
             missing = what_is_missing(spec, ray.nodes(), ray.available_resources())
@@ -173,16 +187,21 @@ class RayTrainer:
 
 
 @contextlib.contextmanager
-def _own_logging() -> Iterator[None]:
+def own_ways() -> Iterator[None]:
     """Ray's logging_config is for its workers, but takes over the root logger of this process, too:
-    the driver's own log would end here."""
+    the driver's own log would end here. Its handler of SIGTERM would end the process, without a
+    checkpoint."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    is_main = threading.current_thread() is threading.main_thread()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        if is_main:
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def what_is_missing(spec: JobSpec, nodes: list[dict[str, Any]], available: dict[str, float]) -> str:

@@ -20,16 +20,19 @@ log = logging.getLogger(__name__)
 _TAKEN_OVER_EXIT = 5
 
 
-def _leave() -> None:
+def leave() -> None:
+    """The process ends here and now, and with a driver its workers."""
     os._exit(_TAKEN_OVER_EXIT)
+
+
+def stay() -> None:
+    """Only the watch ends."""
 
 
 class Watch:
     """A context around the training of one run, by the process that `status` names."""
 
-    def __init__(
-        self, run: RunFolder, status: RunStatus, leave: Callable[[], None] = _leave
-    ) -> None:
+    def __init__(self, run: RunFolder, status: RunStatus, leave: Callable[[], None]) -> None:
         """`leave`: called when the run is no longer this process's. It must touch nothing then."""
         self.status = status
         self.limit_s: float | None = None
@@ -79,8 +82,15 @@ class Watch:
             there = runs.read_status(self._run)
         except NoSuchRunError:
             return False  # torn away below us: the next write says so
-        mine = (there.host, there.pid) == (self.status.host, self.status.pid)
-        return not mine or there.has_outcome
+        if (there.host, there.pid, there.job_id) != self._me or there.state == runs.STOPPED:
+            return True
+        if there.has_outcome:  # somebody who could not see it took it for dead
+            self._write()
+        return False
+
+    @property
+    def _me(self) -> tuple[str, int | None, str]:
+        return self.status.host, self.status.pid, self.status.job_id
 
     def _stop_if_late(self) -> bool:
         started = self.status.started_at

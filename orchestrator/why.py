@@ -114,7 +114,7 @@ def _why_it_does_not_run(facts: Facts) -> Answer:
     if status.state == runs.RESTARTING:
         return Answer(
             WORKER_LOST,
-            "its workers failed and are started again: " + (status.reason or "nothing is known"),
+            "it is started again: " + (status.reason or "its workers failed"),
             _seen(facts.progress, _lacking(facts), *_of_nodes(facts)),
             facts.command("logs", "-f"),
         )
@@ -294,7 +294,7 @@ def _why_it_failed(facts: Facts) -> Answer:
 
 
 def _says_killed(reason: str) -> bool:
-    return re.search(r"exit code (-9|137)\b", reason) is not None
+    return re.search(r"exit code (-9|137)\b|driver was killed by SIGKILL", reason) is not None
 
 
 def _by_text(facts: Facts) -> Answer | None:

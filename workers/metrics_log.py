@@ -74,7 +74,7 @@ class MetricsLog:
             if record.get("kind") == "start"
             or (record.get("kind") != "test" and record.get("step", 0) <= resumed_at)
         ]
-        self.attempt = 1 + sum(record.get("kind") == "start" for record in earlier)
+        self.attempt = 1 + max((record.get("attempt", 0) for record in earlier), default=0)
         lines = b"".join(_line(record) for record in earlier)
         self._metrics = GrowingFile(run.storage, run.METRICS, lines)
         self._events = open_event_file(run, resumed_at, self.attempt)

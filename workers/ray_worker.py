@@ -8,7 +8,6 @@ L shards of this worker, N numbers per row.
 """
 
 import logging
-import math
 import os
 import time
 from typing import Any
@@ -32,6 +31,8 @@ from workers.train import train
 from workers.worker import Notice
 
 log = logging.getLogger(__name__)
+_UNKNOWN_S = 120.0
+"""Ray Train's own, where nobody says when."""
 _NOTICE_S = 2.0
 """Looking costs all workers a round trip to an actor of Ray's."""
 
@@ -82,6 +83,7 @@ class RayWorker:
         self._stop = StopWatch(RunFolder.at(job.run_uri))
         self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
         self._looked = time.monotonic()
+        self._deadline = 0.0
 
     def load_shard(self, shard: int) -> ShardData:
         dataset = ray.train.get_dataset_shard(dataset_name(shard))
@@ -111,7 +113,9 @@ class RayWorker:
         if info is None:
             return None
         known = info.deadline_ms is not None
-        return Notice(info.preempted_ranks, info.deadline_ms / 1000 if known else math.inf)
+        if not known:
+            self._deadline = self._deadline or time.time() + _UNKNOWN_S
+        return Notice(info.preempted_ranks, info.deadline_ms / 1000 if known else self._deadline)
 
 
 def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,9 @@ class RunFolder:
             return []
 
     def ask_to_stop(self, request: StopRequest) -> None:
-        self.write_json(self.STOP, asdict(request))
+        """The first to ask is heard; a later one only where it is to be at once."""
+        if request.at_once or self.stop_request() is None:
+            self.write_json(self.STOP, asdict(request))
 
     def stop_request(self) -> StopRequest | None:
         content = self.read_json(self.STOP)
@@ -137,11 +139,18 @@ class RunFolder:
             kinds = kinds[len(kinds) - kinds[::-1].index(RESUME) :]
         return sum(kind in (WORKER, DRIVER) for kind in kinds)
 
+    def forget_stop(self) -> None:
+        """Before a run is taken up again."""
+        self._forget(self.STOP)
+
     def forget_outcome(self) -> None:
-        """Before a run is taken up again: what it came to, and what ended it."""
-        for name in (self.STOP, self.RESULT, self.REPORT):
-            if self.storage.exists(name):
-                self.storage.delete_file(name)
+        """As a run begins again: what it came to before."""
+        self._forget(self.RESULT)
+        self._forget(self.REPORT)
+
+    def _forget(self, name: str) -> None:
+        if self.storage.exists(name):
+            self.storage.delete_file(name)
 
 
 def _records(lines: list[bytes]) -> list[Json]:
@@ -184,14 +193,17 @@ class MetricsTail:
     def __init__(self, run: RunFolder) -> None:
         self._run = run
         self._inode, self._offset, self._seen = -1, 0, 0
+        self._num_starts = 0
 
     def read(self) -> list[Json]:
         """After a restart the file is written anew, and its records come again."""
         local = self._run.storage.local_path
         if local is None:
             records = self._run.read_metrics()
-            new = records[self._seen :] if len(records) >= self._seen else records
-            self._seen = len(records)
+            num_starts = sum(record["kind"] == "start" for record in records)
+            is_anew = num_starts != self._num_starts or len(records) < self._seen
+            new = records if is_anew else records[self._seen :]
+            self._seen, self._num_starts = len(records), num_starts
             return new
         try:
             path = local / self._run.METRICS

@@ -65,8 +65,7 @@ class Saver:
             reason = f"the node of worker {', '.join(map(str, notice.ranks))} is taken away"
             log.warning("%s; checkpoint at step %d", reason, step)
             self.save(wait=True)
-            known = {"deadline": notice.deadline} if math.isfinite(notice.deadline) else {}
-            self._run.note_failure(reason, PREEMPTION, **known)
+            self._run.note_failure(reason, PREEMPTION, deadline=notice.deadline)
         elif time.time() > self._last_save_at:
             self._last_save_at = math.inf
             self.save(wait=True)

@@ -20,7 +20,7 @@ class Notice:
 
     ranks: list[int]
     deadline: float
-    """Unix seconds; infinite where nobody says when."""
+    """Unix seconds."""
 
 
 class Worker(Protocol):

@@ -56,7 +56,7 @@ def follow_to_end(
             click.echo(run.run_id)  # at once: it is what others need to stop it
         try:
             with terminated_as(Terminated):
-                start(run, launcher, submission.is_new)
+                start(run, launcher, submission)
                 return _follow(run, launcher, view)
         except Left:
             view.note(

@@ -32,6 +32,6 @@ class Launcher(Protocol):
         """What is known of a job that ended without an outcome, in one line; may be empty."""
         ...
 
-    def kill(self, run: RunFolder) -> None:
-        """Ends the job at once, without a checkpoint."""
+    def kill(self, run: RunFolder) -> bool:
+        """Ends the job at once, without a checkpoint; False where it does not end."""
         ...

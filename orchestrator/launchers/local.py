@@ -47,8 +47,9 @@ class LocalLauncher:
     def why_it_ended(self, run: RunFolder) -> str:
         return ""  # it printed to this process's own stderr
 
-    def kill(self, run: RunFolder) -> None:
+    def kill(self, run: RunFolder) -> bool:
         """A thread cannot be ended; it dies with the process."""
+        return True
 
 
 class LocalTrainer:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from orchestrator.provenance import SUBMIT_DIR
-from orchestrator.supervisor import DIED, MOST_RESTARTS, what_ended
+from orchestrator.supervisor import MOST_RESTARTS, told, what_ended
 from workers.errors import StorageError
 from workers.run_folder import RunFolder
 
@@ -62,7 +62,7 @@ class RayHereLauncher:
                 # Python and Ray look for modules in the working directory first; a user's folder
                 # may well have a `workers` of its own.
                 cwd=self._ray_dir,
-                env={**os.environ, **driver_environment(self._ray_dir), DIED: died},
+                env={**os.environ, **driver_environment(self._ray_dir), **told(died)},
                 stdin=subprocess.DEVNULL,
                 stdout=None if self._verbose else log,
                 stderr=None if self._verbose else log,
@@ -103,12 +103,13 @@ class RayHereLauncher:
         last = next((line for line in reversed(lines) if line.strip()), "")
         return f"it last printed: {last}" if last else ""
 
-    def kill(self, run: RunFolder) -> None:
+    def kill(self, run: RunFolder) -> bool:
         self._restarts_left = 0
         if self._process and self._process.poll() is None:
             _end([psutil.Process(self._process.pid)], grace_s=0)
             self._process.wait()
         self._clean_up()
+        return True
 
     def _clean_up(self) -> None:
         """Ends what is left of this job's Ray, told by its own folder, and removes the folder."""

@@ -15,7 +15,7 @@ from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.jobs import RayJob, find_job
 from orchestrator.launchers.base import STOPPED_BY_OTHERS
 from orchestrator.launchers.job_record import delete_record, wait_for_end
-from orchestrator.launchers.request import JobRequest, Shipping, build_request
+from orchestrator.launchers.request import STOP_GRACE_S, JobRequest, Shipping, build_request
 from workers.errors import ClusterError
 from workers.run_folder import RunFolder
 from workers.secrets import write_package
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from orchestrator.launchers.ray_client import RayClient
 
 _POLL_S = 1.0
-_END_S = 15.0
-"""How long a killed job may take to be gone; Ray itself ends it after three seconds."""
+_END_S = STOP_GRACE_S + 10.0
+"""How long a killed job may take to be gone."""
 
 
 class RayJobsLauncher:
@@ -44,7 +44,7 @@ class RayJobsLauncher:
         self._connected: RayClient | None = None
         self._asked = 0.0
         self._alive = True
-        self._known_id = job_id
+        self._given_id = job_id
 
     def request(self, run: RunFolder) -> JobRequest:
         """What `submit` sends; the run's folder need not be there yet. Raises InputError."""
@@ -77,11 +77,10 @@ class RayJobsLauncher:
         return find_job(self._connection, self._job_id(run))
 
     def _job_id(self, run: RunFolder) -> str:
-        """Read once: a run that is resumed, as another job, is followed by another launcher."""
-        if not self._known_id:
-            content = run.read_json(run.STATUS) or {}
-            self._known_id = str(content.get("job_id") or run.run_id)
-        return self._known_id
+        """Looked up each time: while it is watched a run may be resumed, as another job."""
+        if self._given_id:
+            return self._given_id
+        return str((run.read_json(run.STATUS) or {}).get("job_id") or run.run_id)
 
     def is_alive(self, run: RunFolder) -> bool:
         """Asked of the cluster once a second at most. A cluster that cannot be reached right now
@@ -93,13 +92,15 @@ class RayJobsLauncher:
                 self._alive = job is not None and not job.is_terminal
         return self._alive
 
-    def kill(self, run: RunFolder) -> None:
-        """Returns when the job is gone, or does not go. Raises ClusterError."""
+    def kill(self, run: RunFolder) -> bool:
+        """Returns when the job is gone; False where it does not go. Raises ClusterError."""
         from orchestrator.launchers.ray_client import explained
 
+        job_id = self._job_id(run)
         with explained(self._connection.address):
-            self._client().stop_job(self._job_id(run))
-        wait_for_end(self._connection, self._job_id(run), _END_S)
+            self._client().stop_job(job_id)
+        job = wait_for_end(self._connection, job_id, _END_S)
+        return job is None or job.is_terminal
 
     def forget(self, run: RunFolder) -> bool:
         """Removes the cluster's record of a job that has ended; False where there is none. Raises

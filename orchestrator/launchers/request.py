@@ -16,7 +16,7 @@ _PACKAGES = ("orchestrator", "workers", "safetensors", "psutil", "tensorboardX")
 """What travels with each job; Ray, torch and pyarrow are the cluster's."""
 _IGNORED = {".git", ".venv", "venv", "__pycache__"}
 _MASK = "***"
-_STOP_GRACE_S = 30
+STOP_GRACE_S = 30
 """How long Ray lets a job that it stops write its checkpoint; by default three seconds."""
 
 
@@ -77,7 +77,7 @@ def build_request(job_id: str, run: RunFolder, shipping: Shipping) -> JobRequest
     folders = packages()
     runtime_env: dict[str, Any] = {
         "py_modules": [str(folder) for folder in folders],
-        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_GRACE_S), **shipping.env},
+        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S), **shipping.env},
     }
     if shipping.working_dir:
         runtime_env["working_dir"] = str(shipping.working_dir)
@@ -90,9 +90,10 @@ def build_request(job_id: str, run: RunFolder, shipping: Shipping) -> JobRequest
                 f"{show_bytes(MAX_UPLOAD_BYTES)}; its largest file is {upload.largest}",
                 "move data out of --working-dir, or list it in .rayignore there",
             )
+    driven = [run.storage.uri, *([] if job_id == run.run_id else [job_id])]
     return JobRequest(
         submission_id=job_id,
-        entrypoint=shlex.join(["python", "-m", "orchestrator.supervisor", run.storage.uri]),
+        entrypoint=shlex.join(["python", "-m", "orchestrator.supervisor", *driven]),
         runtime_env=runtime_env,
         metadata={"rnnjob": run.run_id, "rnnjob_storage": run.storage.parent_uri},
         secrets=tuple(shipping.secrets),

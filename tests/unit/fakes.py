@@ -127,9 +127,10 @@ class FakeLauncher:
     def why_it_ended(self, run: RunFolder) -> str:
         return self._why
 
-    def kill(self, run: RunFolder) -> None:
+    def kill(self, run: RunFolder) -> bool:
         self.killed = True
         self._at_kill(run)
+        return True
 
 
 class FakeView:

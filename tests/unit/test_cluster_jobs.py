@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from orchestrator import runs
 from orchestrator.client import Client
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.jobs import RayJob, Scaling, find_job, parse_scaling, scaling
+from orchestrator.follow import died, given_up
 from orchestrator.job_spec import JobSpec
 from workers import secrets
 from workers.errors import ClusterError, InputError, WaitTimeoutError
@@ -120,7 +122,7 @@ def test_a_job_that_is_still_being_submitted_is_not_taken_for_lost(
     run: RunFolder, client: Client
 ) -> None:
     assert client.status("r").state == runs.QUEUED
-    change(run, submitted_at=1.0)
+    change(run, queued_at=1.0)
     lost = client.status("r")
     assert (lost.state, lost.exit_code) == (runs.FAILED, 1)
     assert "the cluster does not know the job" in lost.reason
@@ -147,6 +149,30 @@ def test_a_job_that_was_ended_through_ray_jobs_is_stopped(
     dashboard.tells("STOPPED")
     stopped = client.status("r")
     assert (stopped.state, stopped.exit_code) == (runs.STOPPED, 5)
+
+
+def test_a_run_that_was_resumed_is_not_ended_by_what_ray_says_of_the_job_before(
+    run: RunFolder, client: Client, dashboard: Dashboard
+) -> None:
+    change(run, state=runs.RUNNING)
+    dashboard.tells("STOPPED")
+    observer = client.observe("r")
+    before = runs.read_status(run)
+    change(run, state=runs.QUEUED, job_id="r.1", submitted_at=1.0, queued_at=time.time())
+    launcher = client.launcher(dashboard.address)
+    assert died(run, launcher, before).job_id == "r.1"
+    status = observer.status()
+    assert (status.state, observer.job) == (runs.QUEUED, None), "Ray does not know r.1 yet"
+    dashboard.replies["/api/jobs/r.1"] = {"status": "RUNNING"}
+    assert client.status("r").state == runs.QUEUED
+    assert not run.read_json(run.RESULT)
+
+
+def test_a_run_that_ends_as_it_is_given_up_has_ended_well(run: RunFolder, client: Client) -> None:
+    change(run, state=runs.SUCCEEDED, ended_at=2.0, exit_code=0)
+    run.write_json(run.RESULT, {"state": runs.SUCCEEDED})
+    assert given_up(run, "no cluster answers").state == runs.SUCCEEDED
+    assert run.read_json(run.RESULT) == {"state": runs.SUCCEEDED}
 
 
 def test_a_cluster_that_does_not_answer_changes_no_record_until_it_is_given_up(

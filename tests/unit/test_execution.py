@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator import runs
-from orchestrator.execution import execute
+from orchestrator.execution import Owner, execute
 from orchestrator.plan import Plan
 from orchestrator.runs import RunStatus
 from tests.unit.fakes import WEIGHTS, FakeTrainer, finished, start_workers, tiny_spec, wait_until
@@ -205,7 +205,7 @@ def test_a_spec_that_cannot_be_read_fails_the_run_before_anything_is_held(run: R
 
 def test_the_outcome_of_an_earlier_execution_is_forgotten(run: RunFolder) -> None:
     earlier = replace(
-        runs.read_status(run), state="FAILED", reason="old", cure="old", exit_code=1, ended_at=1.0
+        runs.read_status(run), state="QUEUED", reason="old", cure="old", exit_code=1, ended_at=1.0
     )
     runs.write_status(run, earlier)
     seen: list[RunStatus] = []
@@ -243,3 +243,47 @@ def test_a_run_folder_that_is_gone_is_a_failure_and_no_exception(
     status = execute(run, FakeTrainer(act))
     assert (status.state, status.exit_code) == ("FAILED", 1)
     assert "cannot" in status.reason and "run-1" in status.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "owner", "owns"),
+    [
+        ({}, Owner(), True),
+        ({"job_id": "r.1"}, Owner("r.1"), True),
+        ({"job_id": "r.1"}, Owner(), False),  # resumed before this process began
+        ({"state": runs.STOPPED, "ended_at": 1.0}, Owner(), False),  # given up before it began
+        ({"keeper_pid": 7}, Owner(keeper={"keeper_pid": 7}, died="killed"), True),
+        ({"keeper_pid": 8}, Owner(keeper={"keeper_pid": 7}, died="killed"), False),
+    ],
+)
+def test_a_run_that_is_another_process_s_by_now_is_left_as_it_is(
+    run: RunFolder, change: dict[str, Any], owner: Owner, owns: bool
+) -> None:
+    before = runs.write_status(run, replace(runs.read_status(run), **change))
+    trainer = FakeTrainer()
+    status = execute(run, trainer, owner)
+    assert bool(trainer.seen) == owns
+    assert (status.state == runs.SUCCEEDED) == owns
+    if not owns:
+        assert runs.read_status(run) == status == before
+
+
+def test_what_a_run_came_to_before_is_forgotten_as_it_begins(run: RunFolder) -> None:
+    run.write_json(run.RESULT, {"state": "FAILED"})
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        assert not run.storage.exists(run.RESULT)
+        return finished()
+
+    assert execute(run, FakeTrainer(act)).state == runs.SUCCEEDED
+
+
+def test_a_driver_that_died_once_too_often_ends_the_run(tmp_path: Path) -> None:
+    run = a_run(tmp_path, **{"limits.max_failures": 1})
+    keeper = runs.keeper_process(os.getppid())
+    runs.write_status(run, replace(runs.read_status(run), **keeper))
+    run.note_failure("worker 1 failed")
+    owner = Owner(keeper=keeper, died="the driver was killed by SIGKILL")
+    status = execute(run, FakeTrainer(), owner)
+    assert (status.state, status.exit_code) == (runs.FAILED, 1)
+    assert status.reason == "the driver was killed by SIGKILL: failure 2, and 1 are allowed"

@@ -11,9 +11,10 @@ from orchestrator.job_spec import JobSpec, load_spec
 from orchestrator.plan import make_plan
 from orchestrator.runs import RunStatus
 from orchestrator.spec_tree import SpecError
-from tests.unit.fakes import tiny_spec
+from orchestrator.starting import start
+from tests.unit.fakes import FakeLauncher, tiny_spec
 from tests.unit.whole_records import step
-from workers.errors import InputError
+from workers.errors import ClusterError, InputError
 from workers.run_folder import DRIVER, WORKER, RunFolder, StopRequest
 from workers.storage import Storage
 
@@ -44,7 +45,7 @@ def test_a_run_that_ended_early_is_made_ready_to_go_on(spec: JobSpec, state: str
     resumed.create_run()
     assert resumed.run_id == "run-1" and resumed.mode == "local"
     assert run.stop_request() is None
-    assert not run.storage.exists(run.RESULT), "a stale result"
+    assert run.read_json(run.RESULT), "it is forgotten only as the run begins"
     status = runs.read_status(run)
     assert (status.state, status.mode, status.reason, status.cure) == ("QUEUED", "local", "", "")
     assert (status.exit_code, status.ended_at) == (None, None)
@@ -197,3 +198,22 @@ def test_a_run_of_so_many_steps_is_not_extended_by_epochs(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="was to end after 3 steps") as caught:
         resumption.check_again(run, "local", {"training.epochs": 9})
     assert "rnnjob submit -c" in caught.value.cure and "training.steps=N" in caught.value.cure
+
+
+def test_a_resume_that_cannot_be_started_leaves_the_run_as_it_had_ended(spec: JobSpec) -> None:
+    run = submission.check(spec, "local", "run-1").create_run()
+    run.write_json(run.RESULT, {"state": "SUCCEEDED"})
+    before = ended(run, "SUCCEEDED")
+
+    def refuse(_: RunFolder) -> None:
+        raise ClusterError("no room for the upload")
+
+    launcher = FakeLauncher(leaves_on_interrupt=True)
+    launcher.submit = refuse  # type: ignore[method-assign]
+    again = resumption.check_again(run, "local", {"training.epochs": 5})
+    again.create_run()
+    with pytest.raises(ClusterError):
+        start(run, launcher, again)
+    assert (runs.read_status(run), stored(run)) == (before, spec)
+    assert run.read_json(run.RESULT) == {"state": "SUCCEEDED"}
+    assert resumption.check_again(run, "local", {"training.epochs": 5})

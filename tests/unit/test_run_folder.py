@@ -54,8 +54,12 @@ def test_a_stop_request_comes_back_and_can_be_cleared(run: RunFolder) -> None:
     run.ask_to_stop(StopRequest("time limit", 124))
     assert run.stop_request() == StopRequest("time limit", 124)
     assert StopWatch(run)() == StopRequest("time limit", 124)
-    run.forget_outcome()
-    run.forget_outcome()
+    run.ask_to_stop(StopRequest("somebody else"))
+    assert run.stop_request() == StopRequest("time limit", 124), "the first is heard"
+    run.ask_to_stop(StopRequest("now", at_once=True))
+    assert run.stop_request() == StopRequest("now", at_once=True)
+    run.forget_stop()
+    run.forget_stop()
     assert run.stop_request() is None
 
 
@@ -120,7 +124,7 @@ def test_a_resumed_log_drops_what_came_after_the_checkpoint(run: RunFolder) -> N
         file.write('{"kind": "step", "st')  # torn by a crash
     with MetricsLog(run, 2) as log:
         assert log.attempt == 2
-        log.write(start(2))
+        log.write(start(2, attempt=2))
         log.write(step(3))
     assert [r["step"] for r in run.read_metrics()] == [0, 1, 2, 2, 3]
     with MetricsLog(run, 0) as log:

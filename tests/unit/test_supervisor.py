@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.supervisor import DIED, MOST_RESTARTS, what_ended
+from orchestrator.supervisor import DIED, KEEPER, MOST_RESTARTS, what_ended
 
 KEEP = "import sys; from orchestrator.supervisor import keep; sys.exit(keep(sys.argv[1:]))"
 DRIVER = f"""
@@ -62,6 +62,29 @@ def test_sigterm_is_for_the_driver(tmp_path: Path) -> None:
     os.kill(kept.pid, signal.SIGTERM)
     kept.communicate(timeout=30)
     assert kept.returncode == 5
+
+
+def test_one_that_is_to_stop_and_dies_of_it_is_not_started_again(tmp_path: Path) -> None:
+    """While it loads, a driver has no handler yet."""
+    loads = (
+        "import sys, time, pathlib\n"
+        "with pathlib.Path(sys.argv[1]).open('a') as log: log.write('started\\n')\n"
+        "time.sleep(60)"
+    )
+    kept = keep("-c", loads, str(tmp_path / "log"))
+    while not (tmp_path / "log").exists():
+        time.sleep(0.02)
+    os.kill(kept.pid, signal.SIGTERM)
+    kept.communicate(timeout=30)
+    assert kept.returncode == 128 + signal.SIGTERM
+    assert (tmp_path / "log").read_text() == "started\n"
+
+
+def test_a_driver_is_told_who_would_start_it_again(tmp_path: Path) -> None:
+    tells = f"import os, sys; sys.exit(os.environ['{KEEPER}'] != str(os.getppid()))"
+    kept = keep("-c", tells)
+    kept.communicate(timeout=30)
+    assert kept.returncode == 0
 
 
 def test_what_ended_a_process_is_told_in_words() -> None:

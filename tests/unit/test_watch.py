@@ -76,6 +76,7 @@ def test_who_was_given_up_or_replaced_leaves_and_writes_nothing_more(run: RunFol
     for change in (
         {"state": runs.STOPPED, "ended_at": 1.0, "reason": "given up"},
         {"state": runs.PENDING, "host": "elsewhere", "pid": 1},
+        {"state": runs.QUEUED, "job_id": "r.1"},
     ):
         runs.write_status(run, RunStatus("r", runs.PENDING, **runs.this_process()))
         left: list[bool] = []
@@ -84,6 +85,16 @@ def test_who_was_given_up_or_replaced_leaves_and_writes_nothing_more(run: RunFol
             runs.write_status(run, now)
             wait_until(lambda left=left: bool(left))  # type: ignore[misc]
         assert runs.read_status(run) == now
+
+
+def test_one_that_was_taken_for_dead_says_that_it_lives(run: RunFolder) -> None:
+    """By somebody whose dashboard did not know the job any more."""
+    with watch(run):
+        start_workers(run)
+        alive = runs.read_status(run)
+        runs.write_status(run, replace(alive, state=runs.FAILED, ended_at=1.0, reason="no job"))
+        wait_until(state_is(run, runs.RUNNING))
+    assert runs.read_status(run) == alive
 
 
 def test_only_what_came_since_it_began_is_a_failure(run: RunFolder) -> None:

@@ -61,7 +61,7 @@ def test_a_run_that_runs_has_nothing_wrong() -> None:
 def test_workers_that_are_started_again_were_lost() -> None:
     told = answer(runs.RESTARTING, reason="worker 1 died", workers=2, attempt=1)
     assert told.category == why.WORKER_LOST
-    assert told.cause == "its workers failed and are started again: worker 1 died"
+    assert told.cause == "it is started again: worker 1 died"
 
 
 def test_a_run_that_ended_as_wanted() -> None:
