@@ -113,7 +113,7 @@ def notes(spec: JobSpec, target: Target) -> list[str]:
     if target.image is None:
         found.append(
             f"pip installs rnnjob=={__version__} on each node as the job starts, from the package "
-            "index that the nodes use; an image that has it starts faster: --image"
+            "index that the nodes use, where it must be; an image that has it needs none: --image"
         )
     if target.queue and low < high:
         found.append(

@@ -168,7 +168,9 @@ def nearest(given: str, valid: Iterable[str]) -> str:
     valid = list(valid)
     # Compare last parts, too: `epochs` is meant for `training.epochs`.
     last = given.rpartition(".")[2]
-    near = difflib.get_close_matches(given, valid, n=1, cutoff=0.7) or [
+    same = [name for name in valid if name.rpartition(".")[2] == last]
+    near = same[:1] if len(same) == 1 else difflib.get_close_matches(given, valid, 1, cutoff=0.7)
+    near = near or [
         name
         for name in valid
         if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.75)

@@ -101,7 +101,7 @@ class RunFolder:
         return _records(self._read_lines(self.METRICS))
 
     def _read_lines(self, name: str) -> list[bytes]:
-        """None where the file is missing."""
+        """Empty where the file is missing."""
         try:
             return self.storage.read(name).splitlines()
         except FileNotFoundError:

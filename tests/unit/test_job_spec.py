@@ -110,6 +110,7 @@ def test_a_worker_count_that_is_neither_is_refused_with_its_value(value: Any) ->
         ("epochs", "training.epochs"),
         ("model.hiden_size", "model.hidden_size"),
         ("lr", "training.optimizer.lr"),
+        ("training.lr", "training.optimizer.lr"),
         ("trainign.epochs", "training"),
         ("training.optimizer.momentun", "training.optimizer.momentum"),
         ("num_workers", "scaling.workers"),
@@ -194,7 +195,7 @@ def test_epochs_set_aside_the_steps_of_what_comes_before(tmp_path: Path) -> None
         build_spec("seed", assignments=["training.epochs=3"]),
         build_spec("seed", flags={"training.epochs": 3}),
     ):
-        assert (spec.training.epochs, given.training.steps) == (3, None)
+        assert (spec.training.epochs, spec.training.steps) == (3, None)
     file = tmp_path / "job.yaml"
     file.write_text("training: {epochs: 3, steps: 20}")
     assert build_spec(file=file).training.steps == 20, "who says both means the steps"
