@@ -1,5 +1,6 @@
 """What training hands over is written beside it, in order, whole, and not in silence."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def test_an_error_that_nobody_asked_for_is_raised_when_it_is_left() -> None:
 def test_the_error_of_the_training_is_not_hidden_by_one_of_the_writer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     with pytest.raises(ZeroDivisionError), CheckpointWriter() as writer:
         writer.put(fail)
         raise ZeroDivisionError
