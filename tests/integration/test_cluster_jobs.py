@@ -116,6 +116,7 @@ def test_two_workers_of_a_cluster_end_with_the_weights_of_one_process(cluster: C
     assert "attached" in cluster.ray("list")
     wait_for(lambda: "succeeded" in cluster.ray("status", "attached").lower(), timeout=20)
     assert "orchestrator.supervisor" in cluster.ray("list")
+    assert "attached" in cluster.ray("logs", "attached")
 
     described = cluster.cli("describe", "attached", "--json").json
     assert described["cluster"]["job"]["status"] == "SUCCEEDED"

@@ -242,6 +242,25 @@ def test_a_folder_of_this_machine_is_no_storage_for_nodes_elsewhere(
     assert not Path("runs").exists()
 
 
+def test_a_working_directory_above_rays_limit_is_refused_and_its_largest_file_named(
+    cluster: RecordingCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "project" / "old").mkdir(parents=True)
+    (tmp_path / "project" / "train.py").write_text("pass")
+    with open(tmp_path / "project" / "old" / "rows.bin", "wb") as file:
+        file.truncate(600 * 2**20)  # sparse: nothing is written
+    sent = ("--working-dir", "project", "-d")
+    done = rnnjob("submit", "--address", cluster.address, *JOB, *sent)
+    assert done.exit_code == 2
+    assert "holds 600.0 MiB, above Ray's limit of 512.0 MiB" in done.stderr
+    assert "its largest file is old/rows.bin (600.0 MiB)" in done.stderr
+    assert "move data out of --working-dir, or list it in .rayignore" in done.stderr
+    assert not Path("runs").exists() and not cluster.paths("POST")
+    (tmp_path / "project" / ".rayignore").write_text("old\n")
+    done = rnnjob("submit", "--address", cluster.address, *JOB, *sent, "--dry-run")
+    assert done.exit_code == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "sent", [("--env", "A=1"), ("--secret", "HOME"), ("--working-dir", "."), ("--env-file", "f")]
 )
