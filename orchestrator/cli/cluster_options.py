@@ -43,10 +43,7 @@ def request_options(function: Callable[P, R]) -> Callable[P, R]:
     return headers(verify(function))
 
 
-_CLUSTER: list[Callable[[Any], Any]] = [
-    address_option,
-    request_options,
-    click.option("-d", "--no-wait", "--detach", is_flag=True, help="Submit and return at once."),
+_SHIPPING: list[Callable[[Any], Any]] = [
     click.option(
         "--working-dir",
         type=click.Path(path_type=Path),
@@ -66,6 +63,21 @@ _CLUSTER: list[Callable[[Any], Any]] = [
 ]
 
 
+_CLUSTER: list[Callable[[Any], Any]] = [
+    address_option,
+    request_options,
+    click.option("-d", "--no-wait", "--detach", is_flag=True, help="Submit and return at once."),
+    *_SHIPPING,
+]
+
+
+def shipping_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds the flags of what is sent along with a job; see `shipping_from`."""
+    for option in reversed(_SHIPPING):
+        function = option(function)
+    return function
+
+
 def cluster_options(function: Callable[P, R]) -> Callable[P, R]:
     """Adds the flags of a submission to a cluster."""
     for option in reversed(_CLUSTER):
@@ -74,11 +86,23 @@ def cluster_options(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def shipping_from(
-    working_dir: Path | None, env: tuple[str, ...], env_file: Path | None, secret: tuple[str, ...]
+    working_dir: Path | None,
+    env: tuple[str, ...],
+    env_file: Path | None,
+    secret: tuple[str, ...],
+    where: str | None,
 ) -> "Shipping":
-    """What is sent along. Raises InputError for what cannot be read."""
+    """What is sent along to the cluster `where`. Raises InputError for what cannot be read, and
+    where there is none to send it to."""
     from orchestrator.launchers.request import Shipping
 
+    sent = {"--working-dir": working_dir, "--env": env, "--env-file": env_file, "--secret": secret}
+    given = next((flag for flag, value in sent.items() if value), None)
+    if given and where is None:
+        raise InputError(
+            f"{given} is for what is sent to a cluster, and none was named",
+            "name one: --address; here the job has this environment and this folder anyway",
+        )
     lines = [*_lines(env_file), *env]
     missing = [name for name in secret if name not in os.environ]
     if missing:

@@ -11,6 +11,7 @@ from orchestrator.cli.cluster_options import (
     headers_from,
     request_options,
     shipping_from,
+    shipping_options,
 )
 from orchestrator.cli.common import explained, json_option, print_json, terminated_as
 from orchestrator.cli.spec_options import spec_from, spec_options
@@ -47,16 +48,10 @@ _NODES, _CPUS_PER_NODE = 3, 1
     type=click.Choice(["here", "cluster"]),
     help="Where the undisturbed run is.  [default: here; with --address the cluster]",
 )
-@click.option("--env", multiple=True, metavar="KEY=VAL", help="For the job's processes.")
-@click.option(
-    "--secret",
-    multiple=True,
-    metavar="KEY",
-    help="A variable of this environment for the job's processes, shown nowhere.",
-)
+@shipping_options
 @spec_options
 @json_option
-@click.option("-q", "--quiet", is_flag=True, help="Nothing while it goes on.")
+@click.option("-q", "--quiet", is_flag=True, help="The tables only, nothing while it goes on.")
 @click.option("-v", "--verbose", is_flag=True, help="Tracebacks.")
 @explained
 def drill_command(
@@ -69,7 +64,9 @@ def drill_command(
     nodes: int | None,
     cpus_per_node: int | None,
     undisturbed: str | None,
+    working_dir: Path | None,
     env: tuple[str, ...],
+    env_file: Path | None,
     secret: tuple[str, ...],
     config: Path | None,
     preset: str | None,
@@ -104,7 +101,9 @@ def drill_command(
     _refuse(f"with the cluster {where}, which is there", own if where else {})
     kinds = _kinds(faults, local, where)
     spec = spec_from(config, preset, assignments, flags, DEFAULTS)
-    shipping = shipping_from(None, env, None, secret)
+    shipping = shipping_from(
+        working_dir, env, env_file, secret, None if local else where or "its own"
+    )
     note = _silent if quiet else _narrate
     with terminated_as(KeyboardInterrupt):
         drill, spec = settle(spec, run_id, kinds, num_faults)

@@ -1,11 +1,17 @@
 """rnnjob reproduce"""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from orchestrator import runs
-from orchestrator.cli.cluster_options import headers_from, request_options
+from orchestrator.cli.cluster_options import (
+    headers_from,
+    request_options,
+    shipping_from,
+    shipping_options,
+)
 from orchestrator.cli.common import (
     explained,
     json_option,
@@ -37,8 +43,13 @@ if TYPE_CHECKING:
 @click.option("--local", is_flag=True, help="In this process, without Ray: the default.")
 @click.option("--workers", "--num-workers", metavar="N|MIN:MAX", help="On Ray, with so many.")
 @click.option("--gpus-per-worker", type=int, help="0 or 1.  [default: as RUN]")
-@click.option("--address", metavar="URL", help="On the cluster with this dashboard or name.")
+@click.option(
+    "--address",
+    metavar="URL",
+    help="On the cluster with this dashboard or name; the environment's is not taken.",
+)
 @request_options
+@shipping_options
 @click.option("--run-id", metavar="ID", help="Of the new run.  [default: RUN-again-XXXX]")
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print the new run's id and nothing else.")
@@ -54,6 +65,10 @@ def reproduce_command(
     address: str | None,
     headers: str | None,
     verify: bool,
+    working_dir: Path | None,
+    env: tuple[str, ...],
+    env_file: Path | None,
+    secret: tuple[str, ...],
     run_id: str | None,
     as_json: bool,
     quiet: bool,
@@ -68,6 +83,7 @@ def reproduce_command(
 
     Exit code 0: the same. 1: it differs, or the new run failed.
     """
+    from orchestrator.client import Client
     from orchestrator.reproduce import again_id, steps_to_run, trace_of
 
     if local and (workers is not None or address is not None):
@@ -81,10 +97,13 @@ def reproduce_command(
     scaling = {"scaling.workers": workers, "scaling.gpus_per_worker": gpus_per_worker}
     spec = _spec_again(run, until, {k: v for k, v in scaling.items() if v is not None})
     new_id = again_id(run.run_id) if run_id is None else run_id
+    shipping = shipping_from(working_dir, env, env_file, secret, address)
     if address is None:
         job, launcher = _job_here(spec, new_id, "local" if workers is None else "ray", verbose)
     else:
-        job, launcher = _job_there(spec, new_id, address, headers, verify)
+        client = Client(spec.storage, address, verify, headers_from(headers))
+        there = client.check(spec, new_id, shipping)
+        job, launcher = there.submission, there.launcher
     _run_and_compare(first, until, job, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
@@ -139,15 +158,6 @@ def _job_here(
     from orchestrator.cli.running import launcher_here
 
     return submission.check(spec, mode, run_id), launcher_here(mode, verbose)
-
-
-def _job_there(
-    spec: "JobSpec", run_id: str, address: str, headers: str | None, verify: bool
-) -> "tuple[Submission, Launcher]":
-    from orchestrator.client import Client
-
-    job = Client(spec.storage, address, verify, headers_from(headers)).check(spec, run_id)
-    return job.submission, job.launcher
 
 
 def _show(found: "Comparison") -> None:

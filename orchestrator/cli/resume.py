@@ -70,8 +70,8 @@ def resume_command(
 
     run = runs.find_run(open_storage(storage), run_name)
     mode, where = _where(run, local, workers, address)
-    sent = {"--working-dir": working_dir, "--env": env, "--env-file": env_file, "--secret": secret}
-    check_where(local, workers, where, no_wait, address, sent)
+    check_where(local, workers, where, no_wait, address)
+    shipping = shipping_from(working_dir, env, env_file, secret, where)
     values = _values(assignments, workers, cpus_per_worker, gpus_per_worker)
     if mode != _CLUSTER:
         again = resumption.check_again(run, mode, values)
@@ -79,7 +79,6 @@ def resume_command(
         again.create_run()
         run_to_end(run, again, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
     client = Client(run.storage.parent_uri, where, verify, headers_from(headers))
-    shipping = shipping_from(working_dir, env, env_file, secret)
     job = client.check_again(run.run_id, values, shipping)
     if no_wait:
         print_id(job.start(), as_json)

@@ -1,6 +1,5 @@
 """rnnjob submit"""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +76,8 @@ def submit_command(
         _resume(click.get_current_context(), resume)
         return
     where = None if local else given_address(address)
-    sent = {"--working-dir": working_dir, "--env": env, "--env-file": env_file, "--secret": secret}
-    check_where(local, flags["workers"], where, no_wait, address, sent)
+    check_where(local, flags["workers"], where, no_wait, address)
+    shipping = shipping_from(working_dir, env, env_file, secret, where)
     spec = spec_from(config, preset, assignments, flags)
     if print_config:
         if as_json:
@@ -95,7 +94,7 @@ def submit_command(
         run = checked.create_run()
         run_to_end(run, checked, launcher, as_json=as_json, quiet=quiet, verbose=verbose)
     client = Client(spec.storage, where, verify, headers_from(headers))
-    job = client.check(spec, run_id, shipping_from(working_dir, env, env_file, secret))
+    job = client.check(spec, run_id, shipping)
     if dry_run:
         _show_plan(job.submission, job.request, as_json)
     elif no_wait:
@@ -129,12 +128,8 @@ def check_where(
     where: str | None,
     no_wait: bool,
     address: str | None,
-    sent: Mapping[str, object],
 ) -> None:
-    """Flags that say where a job runs and contradict each other are an InputError.
-
-    `sent`: what only a cluster is sent, by flag.
-    """
+    """Flags that say where a job runs and contradict each other are an InputError."""
     if local and workers is not None:
         raise InputError(
             "--local is one process and takes no --workers", "leave one of the two out"
@@ -145,12 +140,6 @@ def check_where(
         raise InputError(
             "--no-wait needs a cluster that goes on without this process",
             "name one: --address, or start one: rnnjob cluster up --local",
-        )
-    given = next((flag for flag, value in sent.items() if value), None)
-    if given and where is None:
-        raise InputError(
-            f"{given} is for what is sent to a cluster, and none was named",
-            "name one: --address; here the job has this environment and this folder anyway",
         )
 
 
