@@ -3,6 +3,7 @@
 Reads the job from its run folder, has Ray Train train it, and writes the outcome there.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -17,6 +18,7 @@ from orchestrator.launchers.ray_here import PRIVATE_DIR
 from orchestrator.supervisor import DIED, KEEPER
 from orchestrator.training import RayTrainer
 from workers import secrets
+from workers.errors import StorageError
 from workers.run_folder import RunFolder, StopRequest
 from workers.run_log import RunLog, logged
 
@@ -75,11 +77,13 @@ def _heed_sigterm(run: RunFolder) -> None:
     asked = threading.Event()
 
     def stop() -> None:
-        asked.wait()
-        request = run.stop_request()
-        if request and request.at_once:
-            os._exit(request.exit_code)
-        run.ask_to_stop(_SIGTERM)
+        while asked.wait():  # again: a stop that takes its time may be forced
+            asked.clear()
+            with contextlib.suppress(StorageError):
+                request = run.stop_request()
+                if request and request.at_once:
+                    os._exit(request.exit_code)
+                run.ask_to_stop(_SIGTERM)
 
     threading.Thread(target=stop, name="sigterm", daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
