@@ -30,7 +30,7 @@ def local_weights(module_rnnjob: Cli) -> dict[str, str]:
         pytest.param("fp32", 1, marks=pytest.mark.long),
         ("fp32", 2),
         ("fp32", 3),
-        ("bf16", 2),
+        pytest.param("bf16", 2, marks=pytest.mark.long),
         pytest.param("bf16", 3, marks=pytest.mark.long),
     ],
 )

@@ -16,6 +16,8 @@ from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
 DOCTOR = ("doctor", "--dataset", "mnist-sample", "--json")
 WHATS = ("answer", "storage", "data", "packages", "gpus", "nccl", "disk", "memory")
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def cli(module_rnnjob: Cli) -> Cli:

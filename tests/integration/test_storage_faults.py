@@ -294,6 +294,7 @@ def test_a_storage_that_fails_for_good_ends_the_job_with_its_cause_and_a_good_ch
     assert steps_recorded(job) == list(range(1, NUM_STEPS + 1))
 
 
+@pytest.mark.long
 def test_a_submitted_job_outlives_it_too_and_so_does_who_follows_it(
     rnnjob: Cli, port: int, tmp_path: Path
 ) -> None:
