@@ -47,5 +47,6 @@ def test_ten_jobs_at_once_on_two_cpus_all_succeed(cli: Cli) -> None:
     ended = {name: cli("wait", name, "--json", "--timeout", "12m") for name in names}
     assert {name: done.exit_code for name, done in ended.items()} == dict.fromkeys(names, 0)
     assert len({done.json["weights_sha256"] for done in ended.values()}) == 1
-    known = cli("cluster", "status", "--json").json
-    assert (known["nodes_alive"], known["cpus_free"]) == (2, 2)
+    # A driver ends a moment after its outcome is written.
+    wait_for(lambda: cli("cluster", "status", "--json").json["cpus_free"] == 2, timeout=60)
+    assert cli("cluster", "status", "--json").json["nodes_alive"] == 2
