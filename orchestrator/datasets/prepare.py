@@ -80,7 +80,7 @@ def prepare(
         ).hexdigest()[:12]
         folder = cache / "prepared" / f"{name}-{key}"
         if force or not (folder / MANIFEST).is_file():
-            _cut(source, num_shards, validation_rows, folder)
+            _cut(source, num_shards, validation_rows, folder, force)
     except OSError as error:
         raise DataError(
             f"cannot write the prepared data set below {cache}: {error.strerror or error}",
@@ -93,7 +93,9 @@ def prepare(
     return open_prepared(Storage(str(folder)), standardize, test_head_rows, recut)
 
 
-def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Path) -> None:
+def _cut(
+    source: Source, num_shards: int, validation_rows: int | str, folder: Path, force: bool
+) -> None:
     train, test = source.read()
     _check_is_not_mnist(source.name, train)
     held = (
@@ -130,15 +132,26 @@ def _cut(source: Source, num_shards: int, validation_rows: int | str, folder: Pa
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         _write(source.name, splits, num_shards, scratch)
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            scratch.rename(folder)
-        except OSError:
-            # Someone cut the same at the same time: equal bytes, either will do.
-            if not (folder / MANIFEST).is_file():
-                raise
+        _put(scratch, folder, force)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(scratch: Path, folder: Path, force: bool) -> None:
+    """Where someone cut the same at the same time, theirs stays: equal bytes, which others read
+    by now."""
+    try:
+        scratch.rename(folder)
+        return
+    except OSError:  # it is there, and not empty
+        if not force and (folder / MANIFEST).is_file():
+            return
+    aside = scratch.with_name(f"{scratch.name}-old")
+    folder.rename(aside)
+    try:
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _check_is_not_mnist(name: str, train: Split) -> None:

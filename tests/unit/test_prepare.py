@@ -1,6 +1,8 @@
 """Cutting a data set into Parquet shards, once, and opening them again."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +258,20 @@ def test_a_published_copy_is_opened_like_the_cut_and_written_once(
     before = (folder_of(copy) / "manifest.json").stat().st_mtime_ns
     assert data.publish(Storage(str(tmp_path / "runs"))) == uri
     assert (folder_of(copy) / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_many_who_cut_at_the_same_moment_all_find_it_whole(data_dir: Path, tmp_path: Path) -> None:
+    """None takes away what another has put there and a third one reads."""
+    for number in range(5):
+        cache, together = tmp_path / str(number), threading.Barrier(8)
+
+        def cut(_: int, cache: Path = cache, together: threading.Barrier = together) -> str:
+            together.wait(30)
+            data = prepare("mnist", data_dir, 4, cache=cache)
+            for _ in range(20):
+                data.verify()
+            return data.shape.fingerprint
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(cut, range(8)))) == 1
+        assert len(list((cache / "prepared").iterdir())) == 1, "no scratch left"
