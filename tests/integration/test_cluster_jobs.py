@@ -7,17 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.conftest import Cli, Finished, wait_for
-from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
+from tests.integration.real_cluster import ask, real_cluster
 
 RAY = str(Path(sys.executable).with_name("ray"))
 JOB = ("--dataset", "mnist-sample", "--epochs", "1")
@@ -67,28 +65,13 @@ class Cluster:
         return done.stdout + done.stderr
 
     def get(self, path: str) -> str:
-        token = Path(self.content["token_path"]).read_text().strip()
-        request = urllib.request.Request(
-            self.content["address"] + path, headers={"Authorization": f"Bearer {token}"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            text: str = reply.read().decode()
-            return text
+        return ask(self.content, path)
 
 
 @pytest.fixture(scope="module")
 def cluster(module_rnnjob: Cli) -> Iterator[Cluster]:
-    state = str(module_rnnjob.cwd / "state")
-    cli = replace(
-        module_rnnjob, environment={**module_rnnjob.environment, "RNNJOB_STATE_DIR": state}
-    )
-    up = cli("cluster", "up", "--local", "--nodes", "3", "--cpus-per-node", "1", "--json")
-    assert up.exit_code == 0, up.stderr
-    folder = up.json["folder"]
-    yield Cluster(cli, up.json)
-    cli("cluster", "down")
-    left = {p for p in psutil.process_iter() if _cwd(p).startswith(folder)} | started_with(cli)
-    assert not left, [_cmdline(process) for process in left]
+    with real_cluster(module_rnnjob, 3) as (cli, content):
+        yield Cluster(cli, content)
 
 
 @pytest.fixture(scope="module")

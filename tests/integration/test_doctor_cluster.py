@@ -1,17 +1,14 @@
 """rnnjob doctor on a real cluster of two Ray nodes."""
 
 import json
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.conftest import Cli
-from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
+from tests.integration.real_cluster import ask, real_cluster
 
 DOCTOR = ("doctor", "--dataset", "mnist-sample", "--json")
 WHATS = ("answer", "storage", "data", "packages", "gpus", "nccl", "disk", "memory")
@@ -20,34 +17,26 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def cli(module_rnnjob: Cli) -> Cli:
-    state = str(module_rnnjob.cwd / "state")
-    return replace(
-        module_rnnjob, environment={**module_rnnjob.environment, "RNNJOB_STATE_DIR": state}
-    )
+def nodes(module_rnnjob: Cli) -> Iterator[tuple[Cli, dict[str, Any]]]:
+    with real_cluster(module_rnnjob, 2) as there:
+        yield there
 
 
 @pytest.fixture(scope="module")
-def cluster(cli: Cli) -> Iterator[dict[str, Any]]:
-    """What `cluster up` tells; afterwards nothing of it runs."""
-    up = cli("cluster", "up", "--local", "--nodes", "2", "--cpus-per-node", "1", "--json")
-    assert up.exit_code == 0, up.stderr
-    yield up.json
-    cli("cluster", "down")
-    left = {p for p in psutil.process_iter() if _cwd(p).startswith(up.json["folder"])}
-    left |= started_with(cli)
-    assert not left, [_cmdline(process) for process in left]
+def cli(nodes: tuple[Cli, dict[str, Any]]) -> Cli:
+    return nodes[0]
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: tuple[Cli, dict[str, Any]]) -> dict[str, Any]:
+    """What `cluster up` told."""
+    return nodes[1]
 
 
 def jobs(cluster: dict[str, Any]) -> list[Any]:
     """All that the cluster has a record of."""
-    token = Path(cluster["token_path"]).read_text().strip()
-    request = urllib.request.Request(
-        f"{cluster['address']}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        found: list[Any] = json.load(reply)
-        return found
+    found: list[Any] = json.loads(ask(cluster, "/api/jobs/"))
+    return found
 
 
 def checks(document: Any) -> dict[str, dict[str, str]]:

@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ import pytest
 
 from orchestrator.cluster import local
 from tests.conftest import Cli, Finished, wait_for
-from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
+from tests.integration.real_cluster import ask_json, real_cluster
+from tests.integration.test_cluster_local import _cmdline
 
 pytestmark = pytest.mark.long
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -74,7 +74,7 @@ class Run:
     def workers(self) -> list[tuple[str, psutil.Process]]:
         """Node and process of each worker that lives; those on the head last."""
         path = "/api/v0/actors?detail=1&limit=1000"
-        actors = self.cluster.get(path)["data"]["result"]["result"]
+        actors = ask_json(self.cluster.content, path)["data"]["result"]["result"]
         found = [
             (actor["node_id"], psutil.Process(actor["pid"]))
             for actor in actors
@@ -103,15 +103,6 @@ class Cluster:
     @property
     def head(self) -> str:
         return str(self.content["nodes"][0]["node_id"])
-
-    def get(self, path: str) -> dict[str, Any]:
-        token = Path(self.content["token_path"]).read_text().strip()
-        request = urllib.request.Request(
-            self.content["address"] + path, headers={"Authorization": f"Bearer {token}"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            content: dict[str, Any] = json.loads(reply.read())
-            return content
 
     def submit(self, run_id: str, *arguments: str) -> Run:
         done = self.cli("submit", "--address", "local", *JOB, *arguments, "--run-id", run_id, "-d")
@@ -159,17 +150,8 @@ def _is_raylet_of(process: psutil.Process, folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def cluster(module_rnnjob: Cli) -> Iterator[Cluster]:
-    state = str(module_rnnjob.cwd / "state")
-    cli = replace(
-        module_rnnjob, environment={**module_rnnjob.environment, "RNNJOB_STATE_DIR": state}
-    )
-    up = cli("cluster", "up", "--local", "--nodes", "3", "--cpus-per-node", "1", "--json")
-    assert up.exit_code == 0, up.stderr
-    yield Cluster(cli, up.json)
-    cli("cluster", "down")
-    folder = up.json["folder"]
-    left = {p for p in psutil.process_iter() if _cwd(p).startswith(folder)} | started_with(cli)
-    assert not left, [_cmdline(process) for process in left]
+    with real_cluster(module_rnnjob, 3) as (cli, content):
+        yield Cluster(cli, content)
 
 
 @pytest.fixture(scope="module")

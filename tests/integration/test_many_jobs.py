@@ -1,13 +1,11 @@
 """More jobs than a cluster has room for: Ray queues them, and all come to their end."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-import psutil
 import pytest
 
 from tests.conftest import Cli, wait_for
-from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
+from tests.integration.real_cluster import real_cluster
 
 pytestmark = pytest.mark.long
 NUM_JOBS = 10
@@ -17,15 +15,8 @@ JOB = ("--dataset", "mnist-sample", "--epochs", "1", "-d", "--pending-timeout", 
 @pytest.fixture
 def cli(rnnjob: Cli) -> Iterator[Cli]:
     """With two nodes of one CPU each."""
-    own = {**rnnjob.environment, "RNNJOB_STATE_DIR": str(rnnjob.cwd / "state")}
-    cli = replace(rnnjob, environment=own)
-    up = cli("cluster", "up", "--local", "--nodes", "2", "--cpus-per-node", "1", "--json")
-    assert up.exit_code == 0, up.stderr
-    yield cli
-    cli("cluster", "down")
-    folder = up.json["folder"]
-    left = {p for p in psutil.process_iter() if _cwd(p).startswith(folder)} | started_with(cli)
-    assert not left, [_cmdline(process) for process in left]
+    with real_cluster(rnnjob, 2) as (cli, _):
+        yield cli
 
 
 @pytest.mark.timeout(900)
