@@ -1,9 +1,9 @@
-# Each target makes what it needs: the virtual environment first of all.
+# Each target makes what it needs, beginning with the virtual environment.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-long check benchmark benchmark-smoke soak format clean
+.PHONY: help demo test test-fast test-long check benchmark benchmark-smoke soak format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -16,33 +16,37 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed       ## Train on the digits shipped with rnnjob, in one process
 	$(BIN)/rnnjob submit --local --dataset mnist-sample --epochs 20
 
-test: $(VENV)/installed       ## Pass the tests
+test: $(VENV)/installed       ## Run all tests but the long ones
 	$(BIN)/python -m pytest
 
-test-long: $(VENV)/installed  ## Pass those that take minutes each: faults on real Ray nodes
+test-fast: $(VENV)/installed  ## Run only the unit tests: no Ray, under a minute
+	$(BIN)/python -m pytest tests/unit -n auto -m 'not slow'
+
+test-long: $(VENV)/installed  ## Run the tests that take minutes: faults on real Ray nodes
 	$(BIN)/python -m pytest -m long
 
-check: $(VENV)/installed      ## Lint, format, types
+check: $(VENV)/installed      ## Check lint, format, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/installed     ## Format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/installed  ## Beside plain PyTorch and plain Ray; needs idx files: RNNJOB_DATA_DIR
+benchmark: $(VENV)/installed  ## Compare with plain PyTorch and Ray; RNNJOB_DATA_DIR has the idx files
 	$(BIN)/python benchmarks/single_process.py
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/startup.py
 
-benchmark-smoke: $(VENV)/installed  ## The same, small enough for CI
+benchmark-smoke: $(VENV)/installed  ## Run the same benchmarks, small enough for CI
 	$(BIN)/python benchmarks/single_process.py --smoke
 	$(BIN)/python benchmarks/checkpoint_cost.py --smoke
 	$(BIN)/python benchmarks/startup.py --smoke
 
-soak: $(VENV)/installed       ## Many drills, for hours; goes on where soak.jsonl ends
+soak: $(VENV)/installed       ## Run many drills, for hours; continues where soak.jsonl ends
 	$(BIN)/python benchmarks/soak.py
 
 clean:           ## Remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info .import_linter_cache

@@ -1,6 +1,6 @@
-"""Test accuracy of the presets on the full MNIST of RNNJOB_DATA_DIR.
+"""Measure the test accuracy of the presets on the full MNIST in RNNJOB_DATA_DIR.
 
-python benchmarks/accuracy.py [NAME ...]      # of: default-3 default-10 seed
+python benchmarks/accuracy.py [NAME ...]      # NAME: default-3, default-10 or seed; all by default
 """
 
 import json

@@ -1,11 +1,12 @@
-"""What checkpoints cost: a job that saves every 50 steps beside one that saves at epochs only.
+"""Compare a job that saves a checkpoint every 50 steps with one that saves only after epochs.
 
     python benchmarks/checkpoint_cost.py           # full MNIST of RNNJOB_DATA_DIR, some minutes
-    python benchmarks/checkpoint_cost.py --smoke   # the shipped digits, seconds: that it runs
+    python benchmarks/checkpoint_cost.py --smoke   # shipped digits, seconds; only shows it works
 
-The default model in fp32, each run a `rnnjob submit --local` of its own. The two take turns, and
-the claim is about the median of the ratios of neighbours: a machine that slows down meets both.
-Seconds are those of the steps and all between them, without start and evaluation.
+Each run is one `rnnjob submit --local` of the default model in fp32. The two jobs take turns. The
+claim is about the median ratio of two runs in the same round, because a machine that becomes slower
+affects both. The time of the steps and of everything between them counts; startup and evaluation do
+not.
 """
 
 import argparse
@@ -21,15 +22,15 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.data import dataset_name  # noqa: E402
-from orchestrator.launchers.local import num_usable_cpus  # noqa: E402
+from orchestrator.runs.hardware import num_usable_cpus  # noqa: E402
 
 RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
 EVERY_STEPS = 50
 CLAIM = 0.03
 
 
-def seconds(every_steps: int, num_steps: int) -> float:
-    """From the first step's record to the last one's of a local run."""
+def training_seconds(every_steps: int, num_steps: int) -> float:
+    """Run a job, and return the seconds from its first to its last step without validation."""
     with tempfile.TemporaryDirectory() as storage:
         command = [
             RNNJOB, "submit", "--local", "--json", "--dataset", dataset_name(),
@@ -47,7 +48,7 @@ def seconds(every_steps: int, num_steps: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--smoke", action="store_true", help="only show that it runs")
+    parser.add_argument("--smoke", action="store_true", help="only show that the benchmark works")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     smoke = arguments.smoke
@@ -59,9 +60,9 @@ def main() -> None:
     print(f"round   at epochs   every {every} steps   ratio")
     ratios = []
     for number in range(1, rounds + 1):
-        # Who goes first changes, so that neither always meets a warmer machine.
+        # The order changes each round, so that neither job always runs on the warmer machine.
         order = (0, every) if number % 2 else (every, 0)
-        took = {every_steps: seconds(every_steps, num_steps) for every_steps in order}
+        took = {every_steps: training_seconds(every_steps, num_steps) for every_steps in order}
         ratios.append(took[every] / took[0])
         print(f"{number:5}   {took[0]:7.2f} s   {took[every]:12.2f} s   {ratios[-1]:5.3f}")
     cost = statistics.median(ratios) - 1

@@ -1,4 +1,4 @@
-"""The rows that contenders train on: the full MNIST of RNNJOB_DATA_DIR, else the shipped sample."""
+"""The rows of the benchmarks: the full MNIST in RNNJOB_DATA_DIR, or else the shipped sample."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ from orchestrator.datasets.sources import SAMPLE, find_source
 
 
 def data_dir() -> Path | None:
+    """Return the folder with the full MNIST; None if the shipped sample is used."""
     folder = os.environ.get("RNNJOB_DATA_DIR")
     return Path(folder) if folder else None
 
@@ -20,7 +21,7 @@ def dataset_name() -> str:
 
 
 def training_rows() -> tuple[Tensor, Tensor]:
-    """Images (N, 28, 28) uint8 and labels (N) int64."""
+    """Return the images, (N, 28, 28) uint8, and the labels, (N) int64."""
     train, _ = find_source(dataset_name(), data_dir(), default_cache()).read()
     images, labels = torch.from_numpy(train.images.copy()), torch.from_numpy(train.labels.copy())
     return images, labels.long()

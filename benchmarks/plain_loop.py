@@ -1,6 +1,6 @@
-"""The contender: the same model in a plain PyTorch training loop, as one would write it by hand.
+"""The baseline: the same model in a plain PyTorch training loop, as people write it by hand.
 
-Prints samples/s after a warm-up. Run by single_process.py, in a process of its own::
+It prints samples/s after a warm-up. single_process.py runs it in a process of its own::
 
     python -m benchmarks.plain_loop BATCH_SIZE fp32|bf16 NUM_THREADS SECONDS
 """

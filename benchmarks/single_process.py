@@ -1,11 +1,12 @@
-"""rnnjob in one process beside a plain PyTorch loop of the same model, on this machine's CPUs.
+"""Compare rnnjob in one process with a plain PyTorch loop of the same model, on the CPUs here.
 
     python benchmarks/single_process.py            # full MNIST of RNNJOB_DATA_DIR, a few minutes
-    python benchmarks/single_process.py --smoke    # the shipped digits, seconds: that it runs
+    python benchmarks/single_process.py --smoke    # shipped digits, seconds; only shows it works
 
-Each figure is the median over rounds in which the contenders take turns, every run in a process of
-its own. The plain loop is given all CPUs and its own best batch size, rnnjob all CPUs and 64 rows a
-shard and step. Also told: the wall time of `rnnjob --help`, and the peak memory of a local run.
+Each figure is the median over several rounds. In each round the two take turns, and each run has a
+process of its own. The plain loop uses all CPUs and the batch size that is best for it. rnnjob uses
+all CPUs and 64 rows per shard and step. The benchmark also prints the wall time of `rnnjob --help`
+and the peak memory of a local run.
 """
 
 import argparse
@@ -22,24 +23,24 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.data import dataset_name  # noqa: E402
-from orchestrator.launchers.local import num_usable_cpus  # noqa: E402
+from orchestrator.runs.hardware import num_usable_cpus  # noqa: E402
 
 RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
 PRECISIONS = ("fp32", "bf16")
 
 
-def plain(batch_size: int, precision: str, seconds: float) -> float:
-    """Samples/s of the plain loop."""
-    words = [str(batch_size), precision, str(num_usable_cpus()), str(seconds)]
+def measure_plain_loop(batch_size: int, precision: str, seconds: float) -> float:
+    """Return the samples/s of the plain loop."""
+    arguments = [str(batch_size), precision, str(num_usable_cpus()), str(seconds)]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.plain_loop", *words],
+        [sys.executable, "-m", "benchmarks.plain_loop", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return float(done.stdout)
 
 
-def ours(precision: str, epochs: int) -> tuple[float, float]:
-    """Samples/s of the last epoch of a local run, and its peak memory in GB."""
+def measure_rnnjob(precision: str, epochs: int) -> tuple[float, float]:
+    """Return the samples/s of the last epoch of a local run, and its peak memory in GB."""
     with tempfile.TemporaryDirectory() as storage:
         command = [
             RNNJOB, "submit", "--local", "--json", "--dataset", dataset_name(),
@@ -63,7 +64,7 @@ def help_seconds() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--smoke", action="store_true", help="only show that it runs")
+    parser.add_argument("--smoke", action="store_true", help="only show that the benchmark works")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     smoke = arguments.smoke
@@ -74,16 +75,19 @@ def main() -> None:
 
     print(f"{dataset_name()}, {num_usable_cpus()} CPUs, median of {rounds} round(s)")
     for precision in PRECISIONS:
-        probes = {size: plain(size, precision, seconds) for size in sizes}
+        probes = {size: measure_plain_loop(size, precision, seconds) for size in sizes}
         best = max(probes, key=lambda size: probes[size])
-        pairs = [(plain(best, precision, seconds), ours(precision, epochs)) for _ in range(rounds)]
-        theirs = statistics.median(pair[0] for pair in pairs)
-        mine = statistics.median(pair[1][0] for pair in pairs)
+        pairs = [
+            (measure_plain_loop(best, precision, seconds), measure_rnnjob(precision, epochs))
+            for _ in range(rounds)
+        ]
+        plain_speed = statistics.median(pair[0] for pair in pairs)
+        rnnjob_speed = statistics.median(pair[1][0] for pair in pairs)
         ratio = statistics.median(pair[1][0] / pair[0] for pair in pairs)
         memory = max(pair[1][1] for pair in pairs)
         print(
-            f"{precision}: plain loop {theirs:,.0f} samples/s (batch {best}), rnnjob {mine:,.0f}, "
-            f"ratio {ratio:.2f}; peak memory of rnnjob {memory:.2f} GB"
+            f"{precision}: plain loop {plain_speed:,.0f} samples/s (batch {best}), "
+            f"rnnjob {rnnjob_speed:,.0f}, ratio {ratio:.2f}; peak memory of rnnjob {memory:.2f} GB"
         )
     print(f"rnnjob --help: {statistics.median(help_seconds() for _ in range(5)):.2f} s")
 

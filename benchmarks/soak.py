@@ -1,11 +1,12 @@
-"""Many seeded drills: jobs that lose workers, nodes, drivers and checkpoints, and what they lose.
+"""Run many drills with seeded faults, and report what the jobs lost to each kind of fault.
 
     python benchmarks/soak.py                        # 20 runs with 3 faults each
-    python benchmarks/soak.py --runs 4 --out s.jsonl # goes on where s.jsonl ends
+    python benchmarks/soak.py --runs 4 --out s.jsonl # continue where s.jsonl ends
 
-Each run is one `rnnjob drill` of its own seed: every other one on Ray, on one cluster of three
-nodes that is up for all of them, the rest in one process. Each drill's document is a line of the
-results; a run that is there already is not made again. Leaves with 1 if any run was not equal.
+Each run is one `rnnjob drill` with its own seed. Every second run is on Ray; these runs share one
+local cluster of three nodes. The other runs are in one process. The document of each drill becomes
+one line of the results, and a run that is already in the results is not repeated. The exit code is
+1 if any run failed or did not end equal to its undisturbed run.
 """
 
 import argparse
@@ -25,7 +26,7 @@ RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
 KINDS = ("worker", "node", "driver", "storage", "resize")
 JOB = ("--dataset", "mnist-sample", "--set", "dataset.num_shards=4")
 EVERY_LOCAL = 2
-"""One run of so many is in one process."""
+"""One run out of this many is in one process; the others are on Ray."""
 TIMEOUT_S = 1800
 Entry = dict[str, Any]
 
@@ -35,11 +36,11 @@ def is_local(run: int) -> bool:
 
 
 def drill(seed: int, num_faults: int, cluster: str | None, storage: Path) -> Entry:
-    """The document of one drill, or what went wrong with it."""
+    """Run one drill. Return its document, or an entry with the error if it printed none."""
     on_ray = ("--address", cluster, "--undisturbed", "here", "--faults", ",".join(KINDS))
-    where = on_ray if cluster else ("--local",)
+    place = on_ray if cluster else ("--local",)
     command = [
-        RNNJOB, "drill", *where, *JOB, "--seed", str(seed), "--num-faults", str(num_faults),
+        RNNJOB, "drill", *place, *JOB, "--seed", str(seed), "--num-faults", str(num_faults),
         "--storage", str(storage), "--json", "--quiet",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -47,7 +48,7 @@ def drill(seed: int, num_faults: int, cluster: str | None, storage: Path) -> Ent
         stdout, stderr = process.communicate(timeout=TIMEOUT_S)
         content: Entry = json.loads(stdout)
     except subprocess.TimeoutExpired:
-        process.terminate()  # it ends its run first
+        process.terminate()  # the drill ends its own run before it exits
         process.communicate()
         return {"seed": seed, "equal": False, "error": f"not done after {TIMEOUT_S} s"}
     except ValueError:
@@ -56,8 +57,8 @@ def drill(seed: int, num_faults: int, cluster: str | None, storage: Path) -> Ent
 
 
 @contextmanager
-def cluster_up() -> Iterator[str]:
-    """Three nodes of one CPU each, gone afterwards."""
+def local_cluster() -> Iterator[str]:
+    """Start a local cluster of three nodes with one CPU each, and stop it at the end."""
     name = f"soak-{secrets.token_hex(2)}"
     options = ("--local", "--nodes", "3", "--cpus-per-node", "1", "--name", name)
     subprocess.run([RNNJOB, "cluster", "up", *options], check=True, stdout=subprocess.DEVNULL)
@@ -67,7 +68,7 @@ def cluster_up() -> Iterator[str]:
         subprocess.run([RNNJOB, "cluster", "down", name], check=True)
 
 
-def entries_of(out: Path) -> list[Entry]:
+def read_entries(out: Path) -> list[Entry]:
     return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
 
 
@@ -76,24 +77,25 @@ def storage_of(out: Path, seed: int) -> Path:
 
 
 def soak(runs: range, num_faults: int, out: Path) -> None:
-    """Makes the runs that are not in the results yet. Those that differed keep their folders."""
-    done = {entry["seed"] for entry in entries_of(out)}
+    """Run the drills that are not in the results yet. Keep the folders of runs that differed."""
+    done = {entry["seed"] for entry in read_entries(out)}
     wanted = [seed for seed in runs if seed not in done]
-    # Those in one process first: they need no cluster.
+    # The runs in one process come first, because they need no cluster.
     for seed in (seed for seed in wanted if is_local(seed)):
-        note(drill_into(out, seed, num_faults, None))
+        print_entry(drill_and_record(out, seed, num_faults, None))
     on_ray = [seed for seed in wanted if not is_local(seed)]
     if on_ray:
-        with cluster_up() as cluster:
+        with local_cluster() as cluster:
             for seed in on_ray:
-                note(drill_into(out, seed, num_faults, cluster))
-    # Only now: a driver may log a word after its run has ended.
-    for entry in entries_of(out):
+                print_entry(drill_and_record(out, seed, num_faults, cluster))
+    # The folders are deleted last: a driver may still write its log after its run has ended.
+    for entry in read_entries(out):
         if entry["equal"]:
             shutil.rmtree(storage_of(out, entry["seed"]), ignore_errors=True)
 
 
-def drill_into(out: Path, seed: int, num_faults: int, cluster: str | None) -> Entry:
+def drill_and_record(out: Path, seed: int, num_faults: int, cluster: str | None) -> Entry:
+    """Run one drill and append its entry to the results."""
     entry = drill(seed, num_faults, cluster, storage_of(out, seed))
     with open(out, "a") as file:
         file.write(json.dumps(entry) + "\n")
@@ -102,14 +104,14 @@ def drill_into(out: Path, seed: int, num_faults: int, cluster: str | None) -> En
     return entry
 
 
-def note(entry: Entry) -> None:
-    told = ", ".join(f"{f['kind']} {f['outcome']}" for f in entry.get("faults", ()))
+def print_entry(entry: Entry) -> None:
+    faults = ", ".join(f"{f['kind']} {f['outcome']}" for f in entry.get("faults", ()))
     verdict = "equal" if entry["equal"] else f"NOT EQUAL {entry.get('error', '')}"
-    print(f"seed {entry['seed']}: {verdict}: {told}", file=sys.stderr, flush=True)
+    print(f"seed {entry['seed']}: {verdict}: {faults}", file=sys.stderr, flush=True)
 
 
 def summary(entries: Sequence[Entry]) -> str:
-    """A table in Markdown, by kind of fault, and a line on the runs."""
+    """Return a table in Markdown with a row per kind of fault, and a line about the runs."""
     faults = [fault for entry in entries for fault in entry.get("faults", ())]
     lines = [
         "| fault | planned | injected | survived | steps repeated, median / max "
@@ -142,12 +144,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--faults-per-run", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0, help="of the first run")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
     parser.add_argument("--out", type=Path, default=Path("soak.jsonl"))
     arguments = parser.parse_args()
     seeds = range(arguments.seed, arguments.seed + arguments.runs)
     soak(seeds, arguments.faults_per_run, arguments.out.absolute())
-    entries = [entry for entry in entries_of(arguments.out) if entry["seed"] in seeds]
+    entries = [entry for entry in read_entries(arguments.out) if entry["seed"] in seeds]
     print(summary(entries))
     return 0 if all(entry["equal"] for entry in entries) else 1
 

@@ -1,11 +1,12 @@
-"""From the command to the first training step on a cluster: rnnjob beside a script by hand.
+"""Measure the time from the submit command to the first training step on a cluster.
 
     python benchmarks/startup.py            # 5 rounds on a cluster of this machine, minutes
-    python benchmarks/startup.py --smoke    # one round: that it runs
+    python benchmarks/startup.py --smoke    # one round; only shows that the benchmark works
 
-The contender (plain_ray_job/train.py) is the same model in Ray Train, submitted by `ray job submit`
-with a working directory. Both train on the shipped digits with one worker, on the same local
-cluster, in turns; the first pair, in which Ray unpacks what the jobs bring along, is not counted.
+rnnjob is compared with plain_ray_job/train.py: the same model in Ray Train, written by hand and
+submitted by `ray job submit` with a working directory. Both train on the shipped digits with one
+worker, on the same local cluster, in turns. The first round does not count, because Ray unpacks the
+working directories of the jobs in it.
 """
 
 import argparse
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 SAMPLE = ROOT / "orchestrator" / "datasets" / "mnist_sample.parquet"
 CLAIM = 1.0
-# What each part ends with: a line of a log, or a record of the metrics.
+# The event that ends each part: a line of a log, or the kind of a record of the metrics.
 PARTS = {
     "submission": "status",
     "driver start": "connected to Ray",
@@ -40,7 +41,7 @@ PARTS = {
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """A local cluster of two nodes; the environment in which it is the one that is meant."""
+    """Start a local cluster of two nodes. Yield the environment that selects it; stop it later."""
     environment = {**os.environ, "RNNJOB_STATE_DIR": str(folder / "state")}
     size = ("--nodes", "2", "--cpus-per-node", "1", "--name", "startup")
     up = rnnjob(environment, "cluster", "up", "--local", *size, "--json")
@@ -50,15 +51,17 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         rnnjob(environment, "cluster", "down", "startup")
 
 
-def rnnjob(environment: dict[str, str], *words: str) -> str:
+def rnnjob(environment: dict[str, str], *arguments: str) -> str:
+    """Run an rnnjob command and return its stdout."""
     done = subprocess.run(
-        [BIN / "rnnjob", *words], env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
+        [BIN / "rnnjob", *arguments],
+        env=environment, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
     return done.stdout
 
 
-def plain(environment: dict[str, str], folder: Path) -> float:
-    """Seconds until the contender's first step."""
+def measure_plain_job(environment: dict[str, str], folder: Path) -> float:
+    """Return the seconds until the first step of the job that is written by hand."""
     begun = time.time()
     done = subprocess.run(
         [
@@ -72,20 +75,20 @@ def plain(environment: dict[str, str], folder: Path) -> float:
     return float(match.group(1)) - begun
 
 
-def ours(environment: dict[str, str], folder: Path) -> dict[str, float]:
-    """Seconds of each part until rnnjob's first step."""
+def measure_rnnjob(environment: dict[str, str], folder: Path) -> dict[str, float]:
+    """Return the seconds of each part until the first step of rnnjob, and their sum."""
     begun = time.time()
-    words = ("--dataset", "mnist-sample", "--epochs", "1", "--storage", str(folder / "runs"), "-q")
-    run = folder / "runs" / rnnjob(environment, "submit", *words).strip()
-    ends = seen_in(run)
+    job = ("--dataset", "mnist-sample", "--epochs", "1", "--storage", str(folder / "runs"), "-q")
+    run = folder / "runs" / rnnjob(environment, "submit", *job).strip()
+    ends = read_end_times(run)
     parts, last = {}, begun
     for name, end in PARTS.items():
         parts[name], last = ends[end] - last, ends[end]
     return {**parts, "in all": last - begun}
 
 
-def seen_in(run: Path) -> dict[str, float]:
-    """When each part ended, in Unix seconds."""
+def read_end_times(run: Path) -> dict[str, float]:
+    """Return when each event of a run happened, in Unix seconds."""
     ends: dict[str, float] = {
         "status": json.loads((run / "status.json").read_text())["submitted_at"]
     }
@@ -100,7 +103,7 @@ def seen_in(run: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--smoke", action="store_true", help="only show that it runs")
+    parser.add_argument("--smoke", action="store_true", help="only show that the benchmark works")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     rounds = 1 if arguments.smoke else arguments.rounds
@@ -109,12 +112,12 @@ def main() -> None:
         with cluster(folder) as environment:
             warm_up = 0 if arguments.smoke else 1
             pairs = [
-                (plain(environment, folder), ours(environment, folder))
+                (measure_plain_job(environment, folder), measure_rnnjob(environment, folder))
                 for _ in range(warm_up + rounds)
             ][warm_up:]
-    theirs = statistics.median(pair[0] for pair in pairs)
+    plain_s = statistics.median(pair[0] for pair in pairs)
     ratio = statistics.median(pair[1]["in all"] / pair[0] for pair in pairs)
-    print(f"by hand, with ray job submit: {theirs:.1f} s to the first step, median of {rounds}")
+    print(f"by hand, with ray job submit: {plain_s:.1f} s to the first step, median of {rounds}")
     for name in (*PARTS, "in all"):
         print(f"rnnjob, {name:<19} {statistics.median(pair[1][name] for pair in pairs):6.1f} s")
     print(f"ratio, paired: {ratio:.2f} (claimed: at most {CLAIM})")

@@ -1,4 +1,5 @@
-"""The submitting side of rnnjob: what runs, where, and what became of it. No torch at import.
+"""Everything but the training loop: specifying, starting, driving and observing jobs. Importing
+a module of it imports neither torch nor Ray, except `launch.ray_client`.
 
 >>> from orchestrator import Client, build_spec
 """
@@ -11,14 +12,15 @@ __all__ = ["Client", "JobSpec", "RunStatus", "build_spec"]
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
-    from orchestrator.job_spec import JobSpec, build_spec
     from orchestrator.runs import RunStatus
+    from orchestrator.spec.build import build_spec
+    from orchestrator.spec.job_spec import JobSpec
 else:
     _HOMES = {
         "Client": "client",
-        "JobSpec": "job_spec",
+        "JobSpec": "spec.job_spec",
         "RunStatus": "runs",
-        "build_spec": "job_spec",
+        "build_spec": "spec.build",
     }
 
     def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The Python API: submit jobs, find them, wait for them. The CLI is built on it.
+"""The Python API: submit jobs to a cluster, find them, wait for them. The CLI is built on it.
 
 >>> from orchestrator import Client, build_spec
 >>> client = Client(storage="s3://bucket/runs", address="http://head:8265")
@@ -12,44 +12,53 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import resumption, runs, submission
-from orchestrator.follow import died, given_up
-from orchestrator.headers import check_headers
-from orchestrator.job_spec import JobSpec
-from orchestrator.launchers.request import Shipping
-from orchestrator.logs import LogLine, read_logs
-from orchestrator.observer import Observer, is_on_a_cluster
-from orchestrator.runs import DEFAULT_STORAGE, RunStatus, next_command
-from orchestrator.starting import ClusterJob
+from orchestrator import runs
+from orchestrator.cluster.headers import check_headers
+from orchestrator.launch.request import Shipping
+from orchestrator.launch.resumption import Resumption, check_resumption
+from orchestrator.launch.submission import Submission, check_new_run
+from orchestrator.observe.diagnosis import Answer, classify
+from orchestrator.observe.endings import record_death, record_given_up
+from orchestrator.observe.facts import gather
+from orchestrator.observe.observer import Observer
+from orchestrator.runs import RunStatus, next_command
+from orchestrator.runs.logs import LogLine, read_logs
+from orchestrator.spec.job_spec import JobSpec
 from orchestrator.units import show_duration
 from workers.errors import ClusterError, InputError, UnreachableError, WaitTimeoutError
-from workers.run_folder import RunFolder, StopRequest
-from workers.storage import Storage
+from workers.records.run_folder import RunFolder, StopRequest
+from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
     from orchestrator.cluster.connection import Connection
-    from orchestrator.launchers.ray_jobs import RayJobsLauncher
+    from orchestrator.launch.ray_jobs import RayJobsLauncher
 
 _POLL_S = 0.5
 
 
 class Client:
-    """Runs of one storage, and the cluster that new ones go to.
+    """The runs of one storage, and the cluster that new ones go to.
 
-    Without an address there is nothing to submit to, but all that is in the storage can be read:
-    a run's record outlives its cluster.
+    Without an address there is nothing to submit to, but everything in the storage can be read: a
+    run's record outlives its cluster.
     """
 
     def __init__(
         self,
-        storage: str = DEFAULT_STORAGE,
+        storage: str = runs.DEFAULT_STORAGE,
         address: str | None = None,
         verify: bool = True,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """`headers`: sent with each request, beside the token that is found by itself.
+        """Open the storage; nothing is asked of the cluster.
 
-        Raises InputError or StorageError; nothing is asked of the cluster.
+        Args:
+            storage: a path, or a URI that pyarrow opens.
+            address: of the cluster's dashboard, or the name of a local cluster.
+            verify: whether the cluster's certificate must be one that can be checked.
+            headers: sent with each request, beside the token, which is found by itself.
+
+        Raises InputError or StorageError.
         """
         self.storage = Storage(storage)
         self._address, self._verify = address, verify
@@ -58,64 +67,67 @@ class Client:
     def submit(
         self, spec: JobSpec, run_id: str | None = None, shipping: Shipping | None = None
     ) -> RunFolder:
-        """Hands a job to the cluster and returns at once.
+        """Hand a job to the cluster and return at once.
 
-        The spec's storage is that of this client. Raises JobError; nothing is left behind then.
+        The run is in the storage of this client, whatever the spec says. Raises JobError, and then
+        nothing is left of the run.
         """
         return self.check(spec, run_id, shipping).start()
 
     def check(
         self, spec: JobSpec, run_id: str | None = None, shipping: Shipping | None = None
-    ) -> ClusterJob:
-        """What `submit` would start: its data prepared, the cluster asked, nothing written there.
+    ) -> Submission:
+        """Check what `submit` would start: its data is prepared and the cluster asked.
 
-        Raises JobError.
+        Nothing is written to the storage or the cluster. Raises JobError.
         """
         spec = spec.with_values({"storage": self.storage.uri})
-        launcher = self.launcher(self._address, shipping)
-        checked = submission.check_for_cluster(spec, self.connection(self._address), run_id)
-        run = RunFolder(checked.storage.child(checked.run_id))
-        return ClusterJob(checked, launcher.request(run), launcher)
+        return check_new_run(spec, self.launcher(self._address, shipping), run_id)
 
     def resume(
         self, name: str, values: Mapping[str, Any] | None = None, shipping: Shipping | None = None
     ) -> RunFolder:
-        """Has the cluster take up a run that ended, wherever it ran before, and returns at once.
+        """Let the cluster take up a run that ended, wherever it ran before, and return at once.
 
-        `values`: keys of the spec, dotted, to change; see `resumption.check_again`.
+        `values`: dotted keys of the spec to change; see `launch.resumption.check_resumption`.
 
         Raises JobError.
         """
-        return self.check_again(name, values or {}, shipping).start()
+        return self.check_resumption(name, values or {}, shipping).start()
 
-    def check_again(
+    def check_resumption(
         self, name: str, values: Mapping[str, Any], shipping: Shipping | None = None
-    ) -> ClusterJob:
-        """What `resume` would start. Raises JobError."""
-        run = self.get_run(name)
-        connection = self.connection(self._address)
-        checked = resumption.check_again_for_cluster(run, connection, values)
-        launcher = self.launcher(self._address, shipping, checked.job_id)
-        return ClusterJob(checked, launcher.request(run), launcher)
+    ) -> Resumption:
+        """Check what `resume` would start. Raises JobError."""
+        return check_resumption(self.get_run(name), self.launcher(self._address, shipping), values)
 
     def list_runs(self) -> list[RunStatus]:
-        """All runs, newest first."""
+        """Return the status of every run, newest first."""
         return runs.list_runs(self.storage)
 
     def get_run(self, name: str) -> RunFolder:
-        """The run of an id, a unique prefix, or `@last`. Raises NoSuchRunError."""
+        """Return the run of an id, a unique prefix of one, or `@last`. Raises NoSuchRunError."""
         return runs.find_run(self.storage, name)
 
     def status(self, name: str) -> RunStatus:
-        """The state as the run's record and, where it can be reached, its cluster tell it."""
+        """Return the state that the run's record tells, and its cluster if that can be reached."""
         return self.observe(name).status()
 
     def observe(self, name: str) -> Observer:
-        """For looking at one run again and again."""
+        """Return an observer, to look at one run again and again."""
         return Observer(self.get_run(name), self.launcher)
 
+    def why(self, name: str) -> tuple[RunStatus, Answer]:
+        """Return the run's state, and why it does not run or why it failed.
+
+        Takes ten seconds at most, and answers from the run folder if the cluster is gone. Raises
+        NoSuchRunError or StorageError.
+        """
+        facts = gather(self.observe(name), self.connection, self.storage)
+        return facts.status, classify(facts)
+
     def wait(self, name: str, timeout_s: float | None = None) -> RunStatus:
-        """The status when the run has ended. Raises WaitTimeoutError."""
+        """Return the status once the run has ended. Raises WaitTimeoutError."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
         observer = self.observe(name)
         while not (status := observer.status()).is_terminal:
@@ -135,27 +147,30 @@ class Client:
         follow: bool = False,
         tail: int | None = None,
     ) -> Iterator[LogLine]:
-        """Lines of the driver and all workers, oldest first; with `follow` until the run ends.
+        """Yield the lines of the driver and all workers, oldest first.
 
-        `tail`: of those that are there already only the last so many.
+        Args:
+            keep: tells which lines are wanted.
+            follow: go on until the run ends.
+            tail: of the lines that are there already yield only this many, the last ones.
         """
         observer = self.observe(name)
         seen: dict[str, int] = {}
         lines = list(filter(keep, read_logs(observer.run, seen)))
         yield from lines if tail is None else lines[max(0, len(lines) - tail) :]
-        ended = not follow
-        while not ended:
-            ended = observer.status().is_terminal
-            # Also after the end: the driver closes its log just after it wrote its outcome.
+        has_ended = not follow
+        while not has_ended:
+            has_ended = observer.status().is_terminal
+            # Read after the end, too: the driver closes its log just after it wrote its outcome.
             time.sleep(max(_POLL_S, observer.run.poll_s))
             yield from filter(keep, read_logs(observer.run, seen))
 
     def stop(self, name: str, force: bool = False) -> RunStatus:
-        """Asks a run to stop with a checkpoint; `force` ends it at once.
+        """Ask a run to stop with a checkpoint; with `force` end it at once.
 
-        Returns the status then: STOPPED only where it was forced, also where its cluster is gone,
-        so that the run can be resumed elsewhere or deleted. Raises InputError where the run has
-        ended already, or there is no cluster to force.
+        Returns the status at that moment. It is STOPPED only if the run was forced, also if its
+        cluster is gone, so that the run can be resumed elsewhere or deleted. Raises InputError if
+        the run has ended already, or is on no cluster that could end it.
         """
         observer = self.observe(name)
         run, status = observer.run, observer.status()
@@ -164,36 +179,36 @@ class Client:
                 f"{run.run_id} has ended already: {status.state}",
                 f"see {next_command(run, 'show')}",
             )
-        run.ask_to_stop(StopRequest("rnnjob stop", at_once=force and is_on_a_cluster(status)))
+        run.ask_to_stop(StopRequest("rnnjob stop", at_once=force and status.is_on_cluster))
         if not force:
             return status
-        if not is_on_a_cluster(status):
+        if not status.is_on_cluster:
             raise InputError(
                 f"{run.run_id} runs in a process of {status.host}, pid {status.pid}, "
                 "and not on a cluster",
                 "it was asked to stop with a checkpoint; end the process there if it does not",
             )
         if isinstance(observer.refusal, UnreachableError):
-            return given_up(run, observer.refusal.cause)
+            return record_given_up(run, observer.refusal.cause)
         launcher = self.launcher(status.address)
         if not launcher.kill(run):
             raise ClusterError(
                 f"{run.run_id} does not end on {status.address}",
                 f"see its dashboard, or try again: {next_command(run, 'stop', '--force')}",
             )
-        return died(run, launcher, status)
+        return record_death(run, launcher, status)
 
     def delete(self, name: str) -> None:
-        """Removes the folder of a run that has ended, and what its cluster remembers of it, where
-        that can be reached. Raises InputError where the run has not ended."""
+        """Remove the folder of a run that has ended, and what its cluster remembers of it, if the
+        cluster can be reached. Raises InputError if the run has not ended."""
         status, run = self.check_deletable(name), self.get_run(name)
-        if is_on_a_cluster(status):
+        if status.is_on_cluster:
             with contextlib.suppress(ClusterError, InputError):
                 self.launcher(status.address).forget(run)
         run.storage.delete()
 
     def check_deletable(self, name: str) -> RunStatus:
-        """The status of a run that has ended. Raises InputError where it has not."""
+        """Return the status of a run that has ended. Raises InputError if it has not ended."""
         observer = self.observe(name)
         run, status = observer.run, observer.status()
         if status.is_terminal:
@@ -205,18 +220,14 @@ class Client:
             stop + (gone if observer.refusal else ""),
         )
 
-    def launcher(
-        self, address: str | None, shipping: Shipping | None = None, job_id: str = ""
-    ) -> "RayJobsLauncher":
-        """How the cluster at an address is spoken to. Raises InputError without one."""
-        from orchestrator.launchers.ray_jobs import RayJobsLauncher
+    def launcher(self, address: str | None, shipping: Shipping | None = None) -> "RayJobsLauncher":
+        """Return the launcher for the cluster at an address. Raises InputError without one."""
+        from orchestrator.launch.ray_jobs import RayJobsLauncher
 
-        return RayJobsLauncher(
-            self.connection(address), self._verify, shipping or Shipping(), job_id
-        )
+        return RayJobsLauncher(self.connection(address), shipping)
 
     def connection(self, address: str | None) -> "Connection":
-        """The way to a cluster, with this client's headers. Raises InputError."""
+        """Return the way to a cluster, with this client's headers. Raises InputError."""
         from orchestrator.cluster.connection import Connection, connection
 
         found = connection(address)

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them."""
+"""Parse and show durations and sizes in the form in which people write them."""
 
 import math
 import re
@@ -18,9 +18,9 @@ _BYTES = {
 
 
 def parse_duration(text: str | int | float) -> float:
-    """Seconds of `90`, `90s`, `10m`, `2h30m`, `1d`. Raises ValueError."""
+    """Return the seconds of a text like `90`, `90s`, `10m`, `2h30m`, `1d`. Raises ValueError."""
     if isinstance(text, bool):
-        raise ValueError(f"{text} is no duration; write 90s, 10m or 2h30m")
+        raise ValueError(f"{text} is not a duration; write 90s, 10m or 2h30m")
     if not isinstance(text, str):
         seconds = _as_float(text, "duration")
     else:
@@ -31,41 +31,41 @@ def parse_duration(text: str | int | float) -> float:
         elif parts and "".join(number + unit for number, unit in parts) == text:
             seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
         else:
-            raise ValueError(f"'{text}' is no duration; write 90s, 10m or 2h30m")
+            raise ValueError(f"'{text}' is not a duration; write 90s, 10m or 2h30m")
     if not 0 < seconds < float("inf"):
         raise ValueError(f"a duration must be above zero, not {text}")
     return seconds
 
 
 def parse_bytes(text: str | int) -> int:
-    """Bytes of `1GiB`, `500 MB`, `4096`. Raises ValueError."""
+    """Return the bytes of a text like `1GiB`, `500 MB`, `4096`. Raises ValueError."""
     if isinstance(text, int) and not isinstance(text, bool):
         size = text
     else:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
         unit = (match.group(2) or "b") if match else ""
         if match is None or unit not in _BYTES:
-            raise ValueError(f"'{text}' is no size; write 1GiB or 500MB")
+            raise ValueError(f"'{text}' is not a size; write 1GiB or 500MB")
         amount = _as_float(match.group(1), "size") * _BYTES[unit]
         if amount == math.inf:
-            raise ValueError(f"'{match.group(0)[:20]}' is no size: too large")
+            raise ValueError(f"'{match.group(0)[:20]}' is too large for a size")
         size = int(amount)
     if size <= 0:
         raise ValueError(f"a size must be above zero, not {text}")
     return size
 
 
-def _as_float(text: str | int | float, what: str) -> float:
+def _as_float(text: str | int | float, quantity: str) -> float:
     try:
         return float(text)
     except OverflowError as error:
-        raise ValueError(f"'{str(text)[:20]}...' is no {what}: too large") from error
+        raise ValueError(f"'{str(text)[:20]}...' is too large for a {quantity}") from error
     except TypeError as error:
-        raise ValueError(f"{str(text)[:20]} is no {what}") from error
+        raise ValueError(f"{str(text)[:20]} is not a {quantity}") from error
 
 
 def show_duration(seconds: float) -> str:
-    """`42s`, `3m 05s`, `2h 10m`, `4d 3h`."""
+    """Return a duration like `42s`, `3m 05s`, `2h 10m`, `4d 3h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -77,7 +77,7 @@ def show_duration(seconds: float) -> str:
 
 
 def show_bytes(size: float) -> str:
-    """`512 B`, `1.5 MiB`."""
+    """Return a size like `512 B`, `1.5 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

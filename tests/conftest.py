@@ -1,18 +1,31 @@
 """What all tests share: the installed `rnnjob`, run as people run it."""
 
+import contextlib
 import json
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 pytest_plugins = ["tests.skips", "pytester"]
+ENOUGH_S = 300.0
+"""Longer than any command of a test takes, also on two cores with a load of four."""
+HANG_S = 60.0
+"""A command that answers within seconds and takes this long waits for what does not come."""
+GONE_S = 30.0
+"""How long a process may take to see that it is no longer wanted."""
+ROOT = Path(__file__).parent.parent
+"""The checkout."""
 RNNJOB = Path(sys.executable).with_name("rnnjob")
 
 
@@ -61,7 +74,7 @@ class Cli:
             start_new_session=True,
         )
 
-    def __call__(self, *arguments: str, timeout: float = 240, **more: str) -> Finished:
+    def __call__(self, *arguments: str, timeout: float = 2 * ENOUGH_S, **more: str) -> Finished:
         process = self.start(*arguments, **more)
         try:
             stdout, stderr = process.communicate(timeout=timeout)
@@ -71,15 +84,41 @@ class Cli:
         return Finished(process.returncode, stdout, stderr)
 
 
+def pytest_configure() -> None:
+    """Handle the signals that a script in the background ignores (`nohup make test &`).
+
+    A child process inherits what is ignored, and Python then handles no Ctrl-C.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """This process's environment without rnnjob's and Ray's settings, and a cache of its own."""
+def temp_root() -> Iterator[Path]:
+    """A temporary folder for all that these tests start, by which their processes are told.
+
+    Its path is short, since Ray puts sockets below it, or rnnjob would take /tmp instead.
+    """
+    root = Path(f"/tmp/r{secrets.token_hex(2)}")
+    root.mkdir(mode=0o700)
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory, temp_root: Path) -> dict[str, str]:
+    """This process's environment without rnnjob's and Ray's settings, and with a cache and a
+    temporary folder of its own."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("RNNJOB_", "RAY_")) and name != "PYTHONPATH"
     }
-    return {**kept, "RNNJOB_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "NO_COLOR": "1"}
+    own = {"RNNJOB_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "TMPDIR": str(temp_root)}
+    return {**kept, **own, "NO_COLOR": "1"}
 
 
 @pytest.fixture
@@ -104,10 +143,8 @@ def mnist_dir() -> Path:
     return Path(folder)
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 120) -> Any:
-    """The first true value of a condition, looked at ten times a second."""
-    import time
-
+def wait_for(condition: Callable[[], Any], timeout: float = ENOUGH_S) -> Any:
+    """Return the first true value of a condition, looked at ten times a second."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if value := condition():
@@ -122,20 +159,45 @@ def waiting() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def no_process_left() -> Iterator[None]:
-    """After the test, nothing runs that was started during it and belongs to Ray."""
-    import psutil
-
-    def ray_processes() -> set[int]:
-        names = ("raylet", "gcs_server", "ray::", "orchestrator.driver", "default_worker")
-        found = set()
-        for process in psutil.process_iter(["cmdline"]):
-            words = " ".join(process.info["cmdline"] or [])
-            if any(name in words for name in names):
-                found.add(process.pid)
-        return found
-
-    before = ray_processes()
+def no_process_left(temp_root: Path) -> Iterator[None]:
+    """After the test, nothing runs that it started, Ray's processes among them."""
+    before = started_by_tests(temp_root)
     yield
-    left = ray_processes() - before
-    assert not left, [psutil.Process(pid).cmdline() for pid in left]
+    # An agent of Ray's that lost its raylet sees it within seconds, and ends by itself.
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: not started_by_tests(temp_root) - before, timeout=GONE_S)
+    left = started_by_tests(temp_root) - before
+    assert not left, [command_of(process) for process in left]
+
+
+def started_by_tests(temp_root: Path) -> set[psutil.Process]:
+    """Return the processes of these tests, and no other of the same user.
+
+    They are told by the temporary folder of the tests in their environment or command line or, if
+    they wrote a title over both as Ray's do, by their working folder below it.
+    """
+    return {process for process in psutil.process_iter() if _belongs(process, str(temp_root))}
+
+
+def _belongs(process: psutil.Process, root: str) -> bool:
+    if process.pid == os.getpid():
+        return False
+    # Each of these may be refused on its own, and a process may end meanwhile.
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.cwd().startswith(root):
+            return True
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.environ().get("TMPDIR", "").startswith(root):
+            return True
+    return any(root in word for word in command_of(process))
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Return the command line; empty if the process is gone, or a zombie."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

@@ -1,4 +1,4 @@
-"""Sums over the workers of a job through torch.distributed, in an order that nothing can change.
+"""Sums over the workers of a job through torch.distributed, in an order that never changes.
 
 L shards of this worker, S shards of the job, W workers, N numbers per row, M numbers per slice.
 """
@@ -7,12 +7,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from workers.shards import hosted_shards
+from workers.shards.order import hosted_shards
 from workers.worker import add_in_order
 
 
 class Collectives:
-    """The collective methods of `Worker`, in a process of the default process group."""
+    """The collective methods of `Worker`, for a process of the default process group."""
 
     def __init__(self, num_shards: int, world_size: int) -> None:
         self._world_size = world_size
@@ -21,8 +21,11 @@ class Collectives:
         ]
 
     def ordered_sum(self, rows_LN: Tensor) -> Tensor:
-        """Gathers all S rows for one slice of the numbers per worker, adds them in shard order, and
-        shares the slices: about N*S/W + N numbers of traffic per worker, 2N where W is S."""
+        """Return the sum (N) over all S shards, added in shard order.
+
+        Each worker receives one slice of the numbers from all S rows, adds it up in shard order,
+        and sends the sum to all. The traffic is about N*S/W + N numbers per worker: 2N if W is S.
+        """
         if self._world_size == 1:
             return add_in_order(rows_LN)
         hosted, size = rows_LN.shape
@@ -48,10 +51,10 @@ class Collectives:
     def gather(self, rows_LN: Tensor) -> Tensor:
         if self._world_size == 1:
             return rows_LN
-        most, size = max(self._hosted), rows_LN.shape[1]
-        padded = rows_LN.new_zeros(most, size)
+        max_hosted, size = max(self._hosted), rows_LN.shape[1]
+        padded = rows_LN.new_zeros(max_hosted, size)
         padded[: len(rows_LN)] = rows_LN
-        gathered = rows_LN.new_empty(self._world_size * most, size)
+        gathered = rows_LN.new_empty(self._world_size * max_hosted, size)
         dist.all_gather_into_tensor(gathered, padded)
-        parts = gathered.view(self._world_size, most, size)
+        parts = gathered.view(self._world_size, max_hosted, size)
         return torch.cat([parts[rank, :count] for rank, count in enumerate(self._hosted)])

@@ -7,22 +7,22 @@
     │   ├── DataError                    a data set is missing, damaged or of the wrong form
     │   └── RunExistsError               the run id is taken
     ├── StorageError            exit 1   the run folder cannot be read or written
-    ├── CheckpointError         exit 1   a checkpoint is of another job
-    │   └── DamagedCheckpointError       a file of it is missing or changed
-    ├── SharedError             exit 1   all workers meet it at the same step; no use in a retry
-    │   ├── DivergedError                loss or gradient is no longer a number
-    │   ├── RowAccountError              rows counted differ from rows held
-    │   └── ReplicaError                 the workers' weights are no longer the same
+    ├── CheckpointError         exit 1   a checkpoint belongs to another job
+    │   └── DamagedCheckpointError       one of its files is missing or was changed
+    ├── SharedError             exit 1   all workers raise it at the same step; a retry is useless
+    │   ├── DivergedError                the loss or the gradient is no longer finite
+    │   ├── RowAccountError              the rows counted are not the rows of the split
+    │   └── ReplicaError                 the workers' weights are no longer equal
     ├── WorkerFailedError       exit 1   a worker process failed more often than allowed
-    ├── ClusterError            exit 3   cluster unreachable or refused
+    ├── ClusterError            exit 3   a cluster cannot be reached or refuses a request
     │   ├── UnreachableError             nothing answers at its address
-    │   └── NoSuchClusterError  exit 4
-    ├── NoSuchRunError          exit 4
+    │   └── NoSuchClusterError  exit 4   no local cluster has the name
+    ├── NoSuchRunError          exit 4   no run matches the name, or several do
     ├── JobStoppedError         exit 5   (124 at its time limit, 130 by Ctrl-C)
-    ├── ResourcesError          exit 6   the resources asked for are not there
-    └── WaitTimeoutError        exit 124 who waited for a run gave up; the run goes on
+    ├── ResourcesError          exit 6   the resources asked for are not available
+    └── WaitTimeoutError        exit 124 the wait for a run ended; the run goes on
 
-Every error carries one line of cause and one of cure. The CLI prints both and leaves with
+Every error carries one line of cause and one of cure. The CLI prints both and exits with
 `exit_code`; nothing else in the code ends the process.
 """
 
@@ -42,17 +42,17 @@ class JobError(Exception):
 
 
 class InputError(JobError):
-    """The request cannot be run as asked; nothing was started."""
+    """The request cannot be carried out. Nothing was started."""
 
     exit_code = 2
 
 
 class DataError(InputError):
-    """A data set is missing, damaged or not of the form that training needs."""
+    """A data set is missing, is damaged or does not have the form that training needs."""
 
 
 class RunExistsError(InputError):
-    """A run of that id is already in the storage."""
+    """The storage already holds a run with that id."""
 
 
 class StorageError(JobError):
@@ -60,15 +60,15 @@ class StorageError(JobError):
 
 
 class CheckpointError(JobError):
-    """A checkpoint cannot be gone on from."""
+    """A job cannot go on from a checkpoint."""
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A file of a checkpoint is missing, or not the one that was written."""
+    """A file of a checkpoint is missing, or is not the file that was written."""
 
 
 class SharedError(JobError):
-    """All workers meet it at the same step, and would again after a restart."""
+    """All workers raise this error at the same step, and would do so again after a restart."""
 
 
 class DivergedError(SharedError):
@@ -80,7 +80,7 @@ class RowAccountError(SharedError):
 
 
 class ReplicaError(SharedError):
-    """The workers' copies of the weights differ: their hardware or libraries do too."""
+    """The workers' copies of the weights differ, because their hardware or libraries differ."""
 
 
 class WorkerFailedError(JobError):
@@ -88,29 +88,29 @@ class WorkerFailedError(JobError):
 
 
 class ClusterError(JobError):
-    """A cluster cannot be reached, refuses, or does not start."""
+    """A cluster cannot be reached, refuses a request, or does not start."""
 
     exit_code = 3
 
 
 class UnreachableError(ClusterError):
-    """Nothing answers: the cluster may be gone, or only out of reach from here."""
+    """Nothing answers: the cluster is gone, or cannot be reached from this machine."""
 
 
 class NoSuchClusterError(ClusterError):
-    """No cluster on this machine has the name given."""
+    """No cluster on this machine has the given name."""
 
     exit_code = 4
 
 
 class NoSuchRunError(JobError):
-    """No run, or more than one, answers to the name given."""
+    """No run, or more than one, matches the given name."""
 
     exit_code = 4
 
 
 class JobStoppedError(JobError):
-    """The job was asked to stop and did, with a checkpoint."""
+    """The job was asked to stop. It wrote a checkpoint and stopped."""
 
     exit_code = 5
 
@@ -120,12 +120,12 @@ class JobStoppedError(JobError):
 
 
 class ResourcesError(JobError):
-    """The resources asked for are not there, or not in time."""
+    """The resources that a job asks for do not exist, or did not become free in time."""
 
     exit_code = 6
 
 
 class WaitTimeoutError(JobError):
-    """The run has not ended in the time that someone would wait for it. It goes on."""
+    """The run did not end within the time of the wait. The run goes on."""
 
     exit_code = 124

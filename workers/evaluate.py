@@ -1,4 +1,4 @@
-"""A split to summed metrics: every row exactly once, shard by shard.
+"""Compute the metrics of a split: every row is counted exactly once, shard by shard.
 
 C classes, K sums of a shard.
 """
@@ -11,26 +11,27 @@ from torch import Tensor
 
 from workers.config import TrainJob
 from workers.errors import RowAccountError
-from workers.gradients import MICRO_BATCH_ROWS, ShardThreads, classify, to_unit
-from workers.model import SequenceClassifier
-from workers.shard_data import Rows, ShardData
+from workers.gradients import MICRO_BATCH_ROWS, ShardThreads
+from workers.models.classify import classify, to_unit
+from workers.models.recurrent import SequenceClassifier
+from workers.shards.rows import Rows, ShardData
 from workers.worker import Worker, add_in_order
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of a whole split."""
+    """The metrics of a whole split."""
 
     num_rows: int
     loss: float
     accuracy: float
     head_accuracy: float | None
-    """Of the first `num_head_rows` rows of the split; none where that is 0."""
+    """The accuracy on the first `num_head_rows` rows of the split; None if that is 0."""
     confusion_CC: list[list[int]]
-    """Rows by true class (first index) and predicted class."""
+    """The number of rows by true class (first index) and predicted class (second index)."""
 
     def per_class(self) -> list[dict[str, float | int | None]]:
-        """Precision and recall of each class; None where there is nothing to divide by."""
+        """Return the precision and the recall of each class; None if the divisor is 0."""
         table = torch.tensor(self.confusion_CC)
         predicted, actual = table.sum(dim=0).tolist(), table.sum(dim=1).tolist()
         return [
@@ -53,16 +54,16 @@ def evaluate(
     split: str,
     num_head_rows: int = 0,
 ) -> Evaluation:
-    """Runs the model over the hosted shards of a split and adds up over all workers.
+    """Run the model over the hosted shards of a split, and add up the results of all workers.
 
-    Raises RowAccountError where the rows counted are not the rows of the split.
+    Raises RowAccountError if the rows counted are not the rows of the split.
     """
 
     def sums_of(shard: int) -> Tensor:
         # Row i of a shard is row shard + i * num_shards of its split.
         rows = data[shard][split]
-        in_head = max(0, -(-(num_head_rows - shard) // job.data.num_shards))
-        return _shard_sums(model, job, rows, in_head)
+        shard_head_rows = max(0, -(-(num_head_rows - shard) // job.data.num_shards))
+        return _shard_sums(model, job, rows, shard_head_rows)
 
     rows_LK = torch.stack(threads.map(sums_of, list(worker.shards)))
     sums = add_in_order(worker.gather(rows_LK)).tolist()
@@ -70,7 +71,7 @@ def evaluate(
     expected = job.data.num_rows(split)
     if num_rows != expected:
         raise RowAccountError(
-            f"{num_rows:.0f} rows of the {split} split counted, it has {expected}"
+            f"{num_rows:.0f} rows of the {split} split were counted, but it has {expected}"
         )
     classes = job.data.num_classes
     num_head_rows = min(num_head_rows, expected)
@@ -85,8 +86,11 @@ def evaluate(
     )
 
 
-def _shard_sums(model: SequenceClassifier, job: TrainJob, rows: Rows, in_head: int) -> Tensor:
-    """(4 + C*C) float64: loss sum, correct rows, rows, correct head rows, confusion matrix."""
+def _shard_sums(
+    model: SequenceClassifier, job: TrainJob, rows: Rows, shard_head_rows: int
+) -> Tensor:
+    """Return (4 + C*C) float64 numbers: loss sum, correct rows, rows, correct head rows, and the
+    confusion matrix."""
     classes = job.data.num_classes
     sums = torch.zeros(4 + classes * classes, dtype=torch.float64, device=rows.labels_N.device)
     seen = 0
@@ -101,11 +105,11 @@ def _shard_sums(model: SequenceClassifier, job: TrainJob, rows: Rows, in_head: i
                 continue
             logits_BC = classify(model, to_unit(images_BHW), job)
             predicted_B = logits_BC.argmax(dim=1)
-            right_B = predicted_B == labels_B
+            is_correct_B = predicted_B == labels_B
             sums[0] += F.cross_entropy(logits_BC, labels_B, reduction="sum")
-            sums[1] += right_B.sum()
+            sums[1] += is_correct_B.sum()
             sums[2] += len(labels_B)
-            sums[3] += right_B[: max(0, in_head - seen)].sum()
+            sums[3] += is_correct_B[: max(0, shard_head_rows - seen)].sum()
             sums[4:] += torch.bincount(labels_B * classes + predicted_B, minlength=classes**2)
             seen += len(labels_B)
     return sums

@@ -1,8 +1,8 @@
-"""RayWorker: the loop's worker inside Ray Train, and the shards' way through Ray Data.
+"""RayWorker: the worker inside Ray Train, which receives its shards through Ray Data.
 
-Each shard is one Ray Data dataset of its own, not split by Ray: a worker asks for just the shards
-it hosts at the present world size. Ray's own splitting would drop rows (`equal=True`) and depend on
-the number of workers.
+Each shard is a Ray Data dataset of its own, which Ray does not split: a worker asks only for the
+shards that it hosts at the present world size. Ray's own splitting would drop rows (`equal=True`)
+and would depend on the number of workers.
 
 L shards of this worker, N numbers per row.
 """
@@ -23,26 +23,27 @@ from workers import secrets
 from workers.collectives import Collectives
 from workers.config import SPLITS, TrainJob
 from workers.errors import DataError, SharedError
-from workers.run_folder import RunFolder, StopRequest, StopWatch
-from workers.run_log import RunLog, logged
-from workers.shard_data import ShardData, rows_from_table
-from workers.shards import hosted_shards
+from workers.records.run_folder import RunFolder, StopPoller, StopRequest
+from workers.records.run_log import RunLog, log_to
+from workers.shards.order import hosted_shards
+from workers.shards.rows import ShardData, rows_from_table
 from workers.train import train
 from workers.worker import Notice
 
 log = logging.getLogger(__name__)
-_UNKNOWN_S = 120.0
-"""Ray Train's own, where nobody says when."""
-_NOTICE_S = 2.0
-"""Looking costs all workers a round trip to an actor of Ray's."""
+_ASSUMED_NOTICE_S = 120.0
+"""Seconds until a machine is taken away, if nobody says when. Ray Train assumes the same."""
+_CHECK_EVERY_S = 2.0
+"""Seconds between two checks. A check costs every worker a round trip to one of Ray's actors."""
 
 
 def dataset_name(shard: int) -> str:
+    """Return the name that a shard's dataset has in Ray Train."""
     return f"shard-{shard}"
 
 
 def shard_table(splits: dict[str, pa.Table]) -> pa.Table:
-    """All rows of a shard as one table: image, label, split, position."""
+    """Return all rows of a shard as one table: image, label, split, position within the split."""
     tables = []
     for number, split in enumerate(SPLITS):
         table = splits[split]
@@ -53,9 +54,9 @@ def shard_table(splits: dict[str, pa.Table]) -> pa.Table:
 
 
 def split_table(table: pa.Table, job: TrainJob, shard: int) -> ShardData:
-    """The reverse of `shard_table`, whatever order the rows came in.
+    """Return the rows of a shard from `shard_table`, in whatever order the table has them.
 
-    Raises DataError where rows are missing.
+    Raises DataError if rows are missing.
     """
     data = {}
     for number, split in enumerate(SPLITS):
@@ -63,14 +64,15 @@ def split_table(table: pa.Table, job: TrainJob, shard: int) -> ShardData:
         expected = len(range(shard, job.data.num_rows(split), job.data.num_shards))
         if part["position"].to_pylist() != list(range(expected)):
             raise DataError(
-                f"shard {shard} of {job.data.name} came with {len(part)} {split} rows of {expected}"
+                f"shard {shard} of {job.data.name} arrived damaged: "
+                f"{len(part)} {split} rows, expected {expected}"
             )
         data[split] = rows_from_table(part, job.data)
     return data
 
 
 class RayWorker:
-    """One of W processes of a Ray Train worker group, joined by torch.distributed."""
+    """One of the W processes of a Ray Train worker group, connected by torch.distributed."""
 
     def __init__(self, job: TrainJob) -> None:
         context = ray.train.get_context()
@@ -80,10 +82,12 @@ class RayWorker:
         self.shards = hosted_shards(job.data.num_shards, self.world_size, self.rank)
         self._job = job
         self._collectives = Collectives(job.data.num_shards, self.world_size)
-        self._stop = StopWatch(RunFolder.at(job.run_uri))
-        self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
-        self._looked = time.monotonic()
-        self._deadline = 0.0
+        self._poll_stop = StopPoller(RunFolder.at(job.run_uri))
+        self._watches_for_preemption = (
+            os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
+        )
+        self._checked_at = time.monotonic()
+        self._assumed_deadline = 0.0
 
     def load_shard(self, shard: int) -> ShardData:
         dataset = ray.train.get_dataset_shard(dataset_name(shard))
@@ -100,34 +104,38 @@ class RayWorker:
         return self._collectives.gather(rows_LN)
 
     def stop_requested(self) -> StopRequest | None:
-        return self._stop()
+        return self._poll_stop()
 
     def notice_due(self) -> bool:
-        if not self._watched or time.monotonic() - self._looked < _NOTICE_S:
+        if not self._watches_for_preemption or time.monotonic() - self._checked_at < _CHECK_EVERY_S:
             return False
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
         return True
 
     def notice(self) -> Notice | None:
         info = ray.train.get_preemption_info()
         if info is None:
             return None
-        known = info.deadline_ms is not None
-        if not known:
-            self._deadline = self._deadline or time.time() + _UNKNOWN_S
-        return Notice(info.preempted_ranks, info.deadline_ms / 1000 if known else self._deadline)
+        has_deadline = info.deadline_ms is not None
+        if not has_deadline:
+            self._assumed_deadline = self._assumed_deadline or time.time() + _ASSUMED_NOTICE_S
+        return Notice(
+            info.preempted_ranks,
+            info.deadline_ms / 1000 if has_deadline else self._assumed_deadline,
+        )
 
 
 def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
-    """What each Ray Train worker runs. `config`: a TrainJob as JSON.
+    """Train in one process of Ray Train. `config["job"]` is a TrainJob as JSON.
 
-    Returns the TrainResult as JSON, or the error that all workers met alike: raised, it would make
-    Ray try again in vain.
+    Returns the TrainResult as JSON under "result", or under "error" the error that all workers
+    raise at the same step. If this function raised that error, Ray would start the workers again
+    in vain.
     """
     secrets.load()
     job = TrainJob.model_validate_json(config["job"])
     worker = RayWorker(job)
-    with logged(RunLog(RunFolder.at(job.run_uri), f"worker-{worker.rank}")):
+    with log_to(RunLog(RunFolder.at(job.run_uri), f"worker-{worker.rank}")):
         log.info("worker %d has started", worker.rank)
         try:
             return {"result": train(job, worker).to_json()}

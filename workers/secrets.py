@@ -1,8 +1,8 @@
 """Secrets that travel with a job to a cluster.
 
-They are a package of their own, which Ray uploads like the code: so they are in no metadata, no
-runtime environment that `ray job list` shows, no log and no run folder. Whoever may run code on the
-cluster can read them.
+They form a Python package of their own, which Ray uploads like the code. Therefore no metadata, no
+runtime environment that `ray job list` shows, no log and no run folder contains them. Anyone who
+may run code on the cluster can read them.
 """
 
 import importlib
@@ -15,7 +15,7 @@ _FILE = "values.json"
 
 
 def write_package(folder: Path, values: dict[str, str]) -> Path:
-    """The package's folder, made below `folder`, readable by its owner only."""
+    """Write the package below `folder` and return its folder. Only its owner can read it."""
     package = folder / PACKAGE
     package.mkdir(mode=0o700)
     (package / "__init__.py").touch()
@@ -26,7 +26,7 @@ def write_package(folder: Path, values: dict[str, str]) -> Path:
 
 
 def load() -> None:
-    """Puts the secrets that came with the job, if any, into the environment of this process."""
+    """Set the secrets that came with the job, if any, as environment variables of this process."""
     try:
         package = importlib.import_module(PACKAGE)
     except ModuleNotFoundError:

@@ -1,7 +1,7 @@
-"""The one training loop, for one worker of any job.
+"""The training loop, which every worker of every job runs.
 
-What every worker computes is the same: the sums over all shards, and from them the same weights.
-Worker 0 also keeps the record: metrics, checkpoints, the model.
+All workers compute the same sums over all shards, and from them the same weights. Worker 0 also
+writes the metrics, the checkpoints and the model.
 """
 
 import contextlib
@@ -16,19 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from workers.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
-from workers.config import TrainJob
-from workers.errors import DivergedError, ReplicaError
-from workers.evaluate import Evaluation, evaluate
-from workers.gradients import Gradients, ShardThreads, Step, Wish
-from workers.held_rows import HeldRows
-from workers.metrics_log import MetricsLog, RecordSink
-from workers.model import build_model
-from workers.optimizer import build_optimizer, clip_, lr_factor
-from workers.run_folder import RunFolder, StopRequest
-from workers.saving import Saver
-from workers.shards import steps_per_epoch
-from workers.weights import (
+from workers.checkpoints.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
+from workers.checkpoints.saver import Saver
+from workers.checkpoints.weights import (
     Weights,
     load_optimizer,
     load_weights,
@@ -37,6 +27,16 @@ from workers.weights import (
     weights_of,
     weights_sha256,
 )
+from workers.config import TrainJob
+from workers.errors import DivergedError, ReplicaError
+from workers.evaluate import Evaluation, evaluate
+from workers.gradients import ControlFlags, Gradients, ShardThreads, Step
+from workers.models.recurrent import build_model
+from workers.optimizer import build_optimizer, clip_, lr_factor
+from workers.records.metrics_log import MetricsLog, RecordSink
+from workers.records.run_folder import RunFolder, StopRequest
+from workers.shards.held_rows import HeldRows
+from workers.shards.order import steps_per_epoch
 from workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of the training, the same on every worker."""
+    """The outcome of the training. It is the same on every worker, up to the reason of a stop."""
 
     steps: int
     epochs: list[dict[str, Any]]
@@ -58,17 +58,17 @@ class TrainResult:
 
 
 def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> TrainResult:
-    """Trains from the newest checkpoint of the run folder, or from the start.
+    """Train from the newest checkpoint of the run folder, or from the start.
 
     Args:
-        job: the resolved job; all workers are given the same.
-        worker: this process.
-        sink: is shown each record of the metrics on worker 0, as it is written.
+        job: the resolved job. All workers get the same one.
+        worker: the worker that this process is.
+        sink: called on worker 0 with each metrics record, as it is written.
 
     Raises:
-        JobError: the job cannot go on; its last checkpoint stays.
+        JobError: the job cannot go on. Its last checkpoint stays.
     """
-    _be_deterministic(worker.device)
+    enable_determinism(worker.device)
     # A fused backward pass uses the worker's CPUs as intra-op threads instead.
     threads = ShardThreads(1 if job.training.gradients == "fused" else job.cpus_per_worker)
     with contextlib.closing(threads):
@@ -76,26 +76,27 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
         loop.restore()
         with contextlib.ExitStack() as stack:
             if worker.rank == 0:
-                loop.keep_record(stack, sink)
+                loop.open_records(stack, sink)
             return loop.run_to_end()
 
 
-def _be_deterministic(device: torch.device) -> None:
+def enable_determinism(device: torch.device) -> None:
+    """Make CUDA kernels deterministic, and fp32 really 32 bits. A CPU needs neither."""
     if device.type == "cuda":
-        # Needs CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment: see ray_worker.
+        # This needs CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment; the driver sets it.
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-        # fp32 is to mean fp32: cuDNN's default is TF32.
+        # By default, cuDNN computes fp32 in TF32.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
 class _Loop:
-    """One worker's state of one job."""
+    """The state of one job on one worker."""
 
     def __init__(self, job: TrainJob, worker: Worker, threads: ShardThreads) -> None:
         self.job, self.worker, self.threads = job, worker, threads
-        self.run = RunFolder.at(job.run_uri).patient()
+        self.run = RunFolder.at(job.run_uri).with_retries()
         self.progress = Progress()
         self.best: Weights = {}
         self.log: MetricsLog | None = None
@@ -108,35 +109,37 @@ class _Loop:
         self.names = list(trained)
         self.optimizer = build_optimizer(job.training.optimizer, trained.values())
         self.gradients = Gradients(self.model, job, worker, threads)
-        self.rows = HeldRows(job, worker)
+        self.rows = HeldRows(job, worker.shards, worker.load_shard, worker.device)
         self.steps_per_epoch = steps_per_epoch(
             job.data.train_rows, job.data.num_shards, job.rows_per_shard_step
         )
         self.num_steps = job.training.steps or job.training.epochs * self.steps_per_epoch
 
-    def keep_record(self, stack: contextlib.ExitStack, sink: RecordSink | None) -> None:
-        """Worker 0's: metrics and checkpoints, closed in the right order with the stack."""
+    def open_records(self, stack: contextlib.ExitStack, sink: RecordSink | None) -> None:
+        """On worker 0: open metrics and checkpoints. `stack` closes them in the right order."""
         self.saver = Saver(self.run, self.job.checkpoint, self._checkpoint)
-        later = self.saver.later
+        later = self.saver.write_if_idle
         self.log = stack.enter_context(MetricsLog(self.run, self.progress.step, sink, later))
-        self.saver.before = self.log.flush  # the steps before a checkpoint are in the metrics
+        # The metrics must reach the storage before the checkpoint.
+        self.saver.before_each_write = self.log.flush
         stack.enter_context(self.saver)
 
     def restore(self) -> None:
-        """Takes up the checkpoint that worker 0 finds; all workers the same one."""
-        job, is_first = self.job, self.worker.rank == 0
+        """Load the newest checkpoint that worker 0 finds. All workers load the same one."""
+        job, is_worker_0 = self.job, self.worker.rank == 0
         checkpoints = Checkpoints(self.run, job.checkpoint)
-        found = checkpoints.latest(job.checkpoint_fingerprint) if is_first else None
-        step = int(self._from_first(found.progress.step if found else 0))
+        newest = checkpoints.latest(job.checkpoint_fingerprint) if is_worker_0 else None
+        step = int(self._broadcast(newest.progress.step if newest else 0))
         if not step:
             return
-        checkpoint = found or checkpoints.load(step, job.checkpoint_fingerprint(step))
+        checkpoint = newest or checkpoints.load(step, job.checkpoint_fingerprint(step))
         self.progress, self.best = checkpoint.progress, checkpoint.best
         load_weights(self.model, checkpoint.model)
         load_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         log.info("going on from the checkpoint of step %d", step)
 
     def run_to_end(self) -> TrainResult:
+        """Train until the job ends or is asked to stop."""
         log.info(
             "worker %d of %d on %s, %s: shards %s",
             self.worker.rank,
@@ -146,9 +149,9 @@ class _Loop:
             ", ".join(str(shard) for shard in self.worker.shards),
         )
         if self.log:
-            cost = asdict(self.log.repeats)
+            cost = asdict(self.log.restart_cost)
             self._record("start", attempt=self.log.attempt, workers=self.worker.world_size, **cost)
-        # A job stopped after its last step still has that epoch to end.
+        # A job that was stopped after its last step must still end that epoch.
         while self.progress.step < self.num_steps or self.progress.step_in_epoch:
             self._run_epoch()
             if self.stop:
@@ -159,12 +162,12 @@ class _Loop:
         return self._finish()
 
     def _run_epoch(self) -> None:
-        """Steps until the epoch or the job ends, or a stop is asked for."""
+        """Take steps until the epoch or the job ends, or until someone asks for a stop."""
         progress, job = self.progress, self.job
         rows = self.rows.epoch(progress.epoch, progress.step_in_epoch)
         while progress.step_in_epoch < self.steps_per_epoch and progress.step < self.num_steps:
             if progress.step >= (job.stop_after_steps or math.inf):
-                # All workers are at the same step: none has to tell the others.
+                # All workers are at the same step, so each stops without a message from another.
                 self.stop = StopRequest(
                     f"{job.stop_after_steps} steps were asked for: limits.steps"
                 )
@@ -172,35 +175,41 @@ class _Loop:
             started = time.perf_counter()
             batches = rows.step(progress.step_in_epoch)
             data_s = time.perf_counter() - started
-            stop, wish = self._ask()
-            step = self.gradients.step(progress.epoch, progress.step_in_epoch, batches, wish)
+            stop, flags = self._control_flags()
+            step = self.gradients.step(progress.epoch, progress.step_in_epoch, batches, flags)
             self._apply(step)
-            self._add(step, data_s, time.perf_counter() - started)
-            if step.wish.look and (notice := self.worker.notice()) and self.saver:
-                self.saver.heed(notice, progress.step)
-            if step.wish.stop:
-                # Only worker 0 knows why; its result is the one that counts.
-                self.stop = stop or StopRequest("asked for by worker 0")
+            self._count_step(step, data_s, time.perf_counter() - started)
+            if step.flags.check_notice and (notice := self.worker.notice()) and self.saver:
+                self.saver.handle_notice(notice, progress.step)
+            if step.flags.stop:
+                # Only worker 0 knows the reason, and only the result of worker 0 is used.
+                self.stop = stop or StopRequest("worker 0 asked for a stop")
                 return
             if self.saver:
-                inside = 0 < progress.step_in_epoch < self.steps_per_epoch
-                self.saver.save_if_due(progress.step, inside)
+                in_mid_epoch = 0 < progress.step_in_epoch < self.steps_per_epoch
+                self.saver.save_if_due(progress.step, in_mid_epoch)
+        counts_LK = torch.tensor(
+            rows.account.counts(), dtype=torch.float64, device=self.worker.device
+        )
         self.account = rows.account.close(
-            self.worker,
+            self.worker.gather(counts_LK).sum(dim=0).tolist(),
             num_counted=progress.sums.num_rows,
             num_rows=job.data.train_rows,
             whole=progress.step_in_epoch == self.steps_per_epoch,
         )
 
-    def _ask(self) -> tuple[StopRequest | None, Wish]:
-        """What worker 0 is asked for, and so what it wants of all."""
+    def _control_flags(self) -> tuple[StopRequest | None, ControlFlags]:
+        """Return the stop request that worker 0 received, and its flags for all workers."""
         if self.worker.rank:
-            return None, Wish()
+            return None, ControlFlags()
         stop = self.worker.stop_requested()
-        return stop, Wish(stop is not None, self.worker.notice_due())
+        return stop, ControlFlags(stop is not None, self.worker.notice_due())
 
     def _apply(self, step: Step) -> None:
-        """Clips, schedules, steps: on every worker the same, with one intra-op thread."""
+        """Clip the gradient, set the learning rate and update the weights.
+
+        Every worker does this alike, with one intra-op thread.
+        """
         training = self.job.training
         self.gradient_norm = clip_(step.gradient_N, training.gradient_clip)
         if not math.isfinite(self.gradient_norm + step.loss_sum):
@@ -208,19 +217,20 @@ class _Loop:
                 f"at step {self.progress.step + 1}: loss {step.loss_sum / step.num_rows}, "
                 f"gradient norm {self.gradient_norm}"
             )
-        factor = lr_factor(training.schedule, self.progress.step, self._horizon())
+        factor = lr_factor(training.schedule, self.progress.step, self._schedule_length())
         self.lr = training.optimizer.lr * factor
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         self.gradients.assign(step.gradient_N)
         self.optimizer.step()
 
-    def _horizon(self) -> int:
-        """The number of steps that the schedule is laid out over at this step."""
+    def _schedule_length(self) -> int:
+        """Return the number of steps over which the schedule is laid out at this step."""
         ends = (*self.job.training.earlier_ends, self.num_steps)
         return next((end for end in ends if self.progress.step < end), self.num_steps)
 
-    def _add(self, step: Step, data_s: float, wall_s: float) -> None:
+    def _count_step(self, step: Step, data_s: float, wall_s: float) -> None:
+        """Add the step to the sums of the epoch, and record it in the metrics."""
         progress, sums = self.progress, self.progress.sums
         progress.step += 1
         progress.step_in_epoch += 1
@@ -242,7 +252,7 @@ class _Loop:
         )
 
     def _end_epoch(self) -> None:
-        """Validates, keeps the best weights, writes the epoch's record and a checkpoint."""
+        """Validate, keep the best weights, record the epoch and save a checkpoint."""
         progress, sums = self.progress, self.progress.sums
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
@@ -268,29 +278,32 @@ class _Loop:
             self.saver.save()
 
     def _mean_seconds(self) -> dict[str, float]:
-        """Waiting for data, computing, exchanging gradients: mean over the workers. Loading the
-        shards counts as waiting, in the epoch that came after it."""
+        """Return the mean seconds per worker of waiting for data, computing, and exchanging.
+
+        The time to load the shards counts as waiting for data, in the epoch after it.
+        """
         sums = self.progress.sums
-        seconds = [sums.data_s + self.rows.load_s, sums.compute_s, sums.exchange_s]
+        own = [sums.data_s + self.rows.load_s, sums.compute_s, sums.exchange_s]
         self.rows.load_s = 0.0
-        mine = torch.tensor(seconds, dtype=torch.float64, device=self.worker.device)
-        mean = (self.worker.all_reduce(mine) / self.worker.world_size).tolist()
+        seconds = torch.tensor(own, dtype=torch.float64, device=self.worker.device)
+        mean = (self.worker.all_reduce(seconds) / self.worker.world_size).tolist()
         return dict(zip(("data_s", "compute_s", "exchange_s"), mean, strict=True))
 
     def _validate(self, weights: Weights) -> dict[str, float]:
+        """Evaluate the validation split, and keep the weights if this epoch is the best so far."""
         started = time.perf_counter()
-        found = self._evaluate("validation")
-        here = Best(self.progress.epoch + 1, found.accuracy, found.loss)
-        if here.beats(self.progress.best, self.job.training.metric):
-            self.progress.best, self.best = here, weights
+        evaluation = self._evaluate("validation")
+        epoch = Best(self.progress.epoch + 1, evaluation.accuracy, evaluation.loss)
+        if epoch.beats(self.progress.best, self.job.training.metric):
+            self.progress.best, self.best = epoch, weights
         return {
-            "validation_loss": found.loss,
-            "validation_accuracy": found.accuracy,
+            "validation_loss": evaluation.loss,
+            "validation_accuracy": evaluation.accuracy,
             "validation_s": time.perf_counter() - started,
         }
 
     def _finish(self) -> TrainResult:
-        """Chooses the final weights, stores and tests them."""
+        """Choose the final weights, store them and test them."""
         best = self.progress.best
         keep_best = self.job.training.keep == "best" and best is not None
         if keep_best:
@@ -299,17 +312,17 @@ class _Loop:
         if self.worker.rank == 0:
             self.run.storage.write(self.run.MODEL, model_file(weights, self.job))
         head_rows = self.job.data.test_head_rows
-        found = self._evaluate("test", head_rows)
-        self._record("test", loss=found.loss, accuracy=found.accuracy)
+        evaluation = self._evaluate("test", head_rows)
+        self._record("test", loss=evaluation.loss, accuracy=evaluation.accuracy)
         test: dict[str, Any] = {
-            "rows": found.num_rows,
-            "loss": found.loss,
-            "accuracy": found.accuracy,
-            "per_class": found.per_class(),
-            "confusion_matrix": found.confusion_CC,
+            "rows": evaluation.num_rows,
+            "loss": evaluation.loss,
+            "accuracy": evaluation.accuracy,
+            "per_class": evaluation.per_class(),
+            "confusion_matrix": evaluation.confusion_CC,
         }
         if head_rows:
-            test |= {"head_rows": head_rows, "head_accuracy": found.head_accuracy}
+            test |= {"head_rows": head_rows, "head_accuracy": evaluation.head_accuracy}
         return TrainResult(
             steps=self.progress.step,
             epochs=self.progress.epochs,
@@ -319,43 +332,46 @@ class _Loop:
         )
 
     def _evaluate(self, split: str, head_rows: int = 0) -> Evaluation:
-        found = evaluate(
+        evaluation = evaluate(
             self.model, self.job, self.worker, self.threads, self.rows.shards, split, head_rows
         )
-        if not math.isfinite(found.loss):
-            raise self._diverged(f"by step {self.progress.step}: {split} loss {found.loss}")
-        return found
+        if not math.isfinite(evaluation.loss):
+            raise self._diverged(f"by step {self.progress.step}: {split} loss {evaluation.loss}")
+        return evaluation
 
-    def _diverged(self, how: str) -> DivergedError:
+    def _diverged(self, when: str) -> DivergedError:
         return DivergedError(
-            f"training diverged {how}",
+            f"training diverged {when}",
             f"lower the learning rate (--lr, now {self.job.training.optimizer.lr:g}) or clip the "
             "gradient: --set training.gradient_clip=1",
         )
 
     def _checkpoint(self) -> Checkpoint:
-        """Of this moment; nothing in it is changed by later steps."""
+        """Return a checkpoint of this moment. Later steps change nothing in it."""
         return Checkpoint(
             fingerprint=self.job.checkpoint_fingerprint(self.progress.step),
             progress=copy.deepcopy(self.progress),
             model=weights_of(self.model),
             optimizer=optimizer_tensors(self.optimizer, self.names),
-            best=self.best,  # another epoch replaces these, none changes them
+            best=self.best,  # a later epoch may replace this dict, but does not change it
         )
 
     def _check_replicas(self, weights: Weights) -> None:
-        """All workers must hold the same weights; else the result would hang on who holds them."""
+        """Raise ReplicaError unless all workers hold the same weights.
+
+        With different weights, the result would depend on which worker stores the model.
+        """
         words = np.frombuffer(bytes.fromhex(weights_sha256(weights))[:24], np.uint32)
         rows = np.tile(words.astype(np.float64), (len(self.worker.shards), 1))
-        seen = self.worker.gather(torch.from_numpy(rows).to(self.worker.device))
-        if not bool((seen == seen[0]).all()):
+        gathered = self.worker.gather(torch.from_numpy(rows).to(self.worker.device))
+        if not bool((gathered == gathered[0]).all()):
             raise ReplicaError(
                 f"the workers' weights differ after epoch {self.progress.epoch + 1}",
                 "run all workers on machines with the same CPU or GPU and the same packages",
             )
 
-    def _from_first(self, value: float) -> float:
-        """Worker 0's value, on every worker."""
+    def _broadcast(self, value: float) -> float:
+        """Return the value that worker 0 passes, on every worker."""
         rows = torch.full((len(self.worker.shards), 1), float(value), dtype=torch.float64)
         return float(self.worker.gather(rows.to(self.worker.device))[0, 0])
 

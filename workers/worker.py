@@ -1,4 +1,4 @@
-"""The seam between training and what runs it: one worker is one training process.
+"""The interface between training and what runs it: one worker is one training process.
 
 L shards of this worker, S shards of the job, N numbers per row.
 """
@@ -10,21 +10,22 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from workers.run_folder import StopRequest
-from workers.shard_data import ShardData
+from workers.records.run_folder import StopRequest
+from workers.shards.rows import ShardData
 
 
 @dataclass(frozen=True)
 class Notice:
-    """A machine that workers run on will be taken away, a spot instance for one."""
+    """A warning that machines of the job will be taken away, for example spot instances."""
 
     ranks: list[int]
+    """The ranks of the workers that run on these machines."""
     deadline: float
-    """Unix seconds."""
+    """When the machines are taken away, in Unix seconds."""
 
 
 class Worker(Protocol):
-    """What the training loop knows of the process that it runs in.
+    """What the training loop knows of the process in which it runs.
 
     Collective methods (`ordered_sum`, `all_reduce`, `gather`, `notice`) must be called by every
     worker of the job, equally often and in the same order.
@@ -41,42 +42,47 @@ class Worker(Protocol):
 
     @property
     def shards(self) -> range:
-        """The shards that this worker hosts; those of rank r+1 follow on those of rank r."""
+        """The shards that this worker hosts. The shards of rank r+1 follow those of rank r."""
         ...
 
     def load_shard(self, shard: int) -> ShardData:
-        """All rows of a hosted shard. Called once for each."""
+        """Return all rows of a hosted shard. The loop calls this once per shard."""
         ...
 
     def ordered_sum(self, rows_LN: Tensor) -> Tensor:
-        """One row per hosted shard to the sum (N) over all shards, added in shard order."""
+        """Take one row per hosted shard, and return the sum (N) over all shards, added in shard
+        order."""
         ...
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
-        """One row per worker to their sum (N), in no promised order."""
+        """Take one row per worker, and return the sum (N) over all workers, added in any order."""
         ...
 
     def gather(self, rows_LN: Tensor) -> Tensor:
-        """One row per hosted shard to all rows (S, N) in shard order."""
+        """Take one row per hosted shard, and return all rows (S, N) in shard order."""
         ...
 
     def stop_requested(self) -> StopRequest | None:
-        """Asked of rank 0 after each step; the answer reaches the others with the gradients."""
+        """Return the stop request, if there is one.
+
+        The loop calls this on rank 0 once per step. The answer reaches the other ranks with the
+        gradients.
+        """
         ...
 
     def notice_due(self) -> bool:
-        """Asked of rank 0 before each step: whether it is time to call `notice`."""
+        """Return whether it is time to call `notice`. The loop asks rank 0 before each step."""
         ...
 
     def notice(self) -> "Notice | None":
-        """Collective: that a machine of the job is about to be taken away, if it is."""
+        """Return the warning that machines will be taken away, if there is one. Collective."""
         ...
 
 
 def add_in_order(rows_SN: Tensor) -> Tensor:
-    """The sum over the first axis, strictly from the first row to the last.
+    """Return the sum over the first axis, added strictly from the first row to the last.
 
-    `Tensor.sum` may add in pairs or lanes, which changes the bits with shape and CPU.
+    `Tensor.sum` may add in pairs or in SIMD lanes, so its bits depend on the shape and the CPU.
     """
     total = rows_SN[0].clone()
     for row in rows_SN[1:]:
@@ -85,7 +91,7 @@ def add_in_order(rows_SN: Tensor) -> Tensor:
 
 
 class SingleProcessWorker:
-    """The whole job in this process; needs no Ray."""
+    """A worker that runs the whole job in this process, without Ray."""
 
     rank = 0
     world_size = 1

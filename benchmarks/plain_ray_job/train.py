@@ -1,6 +1,7 @@
-"""The contender: Ray Train as one would write it by hand, up to its first training step.
+"""The baseline: a Ray Train job as people write it by hand, up to its first training step.
 
-Run by startup.py on a cluster, by `ray job submit`. Prints the time of the first step's end.
+startup.py submits it to a cluster by `ray job submit`. It prints when the first step ended, in Unix
+seconds.
 """
 
 import sys

@@ -1,48 +1,61 @@
-"""The command line: parse, call, print. The only place that imports click.
+"""The command line: parse arguments, call the library, print. Only this package imports click.
 
-A command's module is imported when the command runs: `rnnjob --help` needs neither torch, ray nor
-pydantic.
+To add a command, write its module in the group that fits and add its line to `_COMMANDS`.
+
+A command's module is imported only when the command runs, so `rnnjob --help` loads neither torch,
+ray nor pydantic.
 """
 
 import importlib
 import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator import __version__
-from orchestrator.cli.colours import colours
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# name: (module, help); the help stands here so that listing the commands imports none of them
+# name: (module, help text). The texts are here so that a list of commands imports none of them.
 _COMMANDS = {
-    "submit": ("submit", "Train a job: in this process, on Ray here, or on a cluster."),
-    "list": ("listing", "List the runs of a storage, newest first."),
-    "show": ("show", "Show a run: state, metrics, result, files."),
-    "status": ("status", "Tell the state of a run in one line."),
-    "describe": ("describe", "Tell all that is known of a run, and what Ray Jobs says."),
-    "logs": ("logs", "Print what the driver and all workers logged."),
-    "wait": ("wait", "Wait until a run has ended; leave with its exit code."),
-    "why": ("why", "Say why a run does not run, or why it failed."),
-    "stop": ("stop", "Ask a running job to stop, with a checkpoint."),
-    "resume": ("resume", "Take a run up again where its last checkpoint left it."),
-    "reproduce": ("reproduce", "Run a run again and say whether it is the same."),
-    "drill": ("drill", "Prove that nothing is lost: a job with faults, held against one without."),
-    "delete": ("delete", "Remove a run that has ended."),
-    "export": ("export", "Print a job as a manifest for KubeRay."),
-    "doctor": ("doctor", "Check this machine, storage, data set and cluster."),
-    "completion": ("completion", "Print a script that completes commands in your shell."),
-    "data": ("data", "Prepare data sets."),
-    "cluster": ("cluster", "Bring a Ray cluster up or down, here or with Ray's launcher."),
+    "submit": (
+        "jobs.submit",
+        "Train a job in this process, with local Ray, or on a cluster.",
+    ),
+    "list": ("runs.listing", "List the runs of a storage, newest first."),
+    "show": ("runs.show", "Show the state, metrics, result and files of a run."),
+    "status": ("runs.status", "Print the state of a run in one line."),
+    "describe": ("runs.describe", "Print all details of a run, including what Ray Jobs reports."),
+    "logs": ("runs.logs", "Print the logs of the driver and of all workers."),
+    "wait": ("jobs.wait", "Wait until a run has ended, and exit with its exit code."),
+    "why": ("runs.why", "Explain why a run is not running, or why it failed."),
+    "stop": ("jobs.stop", "Ask a running job to write a checkpoint and stop."),
+    "resume": ("jobs.resume", "Continue a run from its last checkpoint."),
+    "reproduce": ("trust.reproduce", "Repeat a run and report whether the result is the same."),
+    "drill": (
+        "trust.drill",
+        "Run a job with injected faults and check that nothing is lost.",
+    ),
+    "delete": ("runs.delete", "Delete a run that has ended."),
+    "export": ("cluster.export", "Print a job as a manifest for KubeRay."),
+    "doctor": ("cluster.doctor", "Check this machine, the storage, the data set and the cluster."),
+    "completion": ("completion", "Print a script that completes rnnjob commands in your shell."),
+    "data": ("data.prepare", "Prepare data sets."),
+    "cluster": ("cluster.up_and_down", "Start or stop a Ray cluster, locally or with `ray up`."),
 }
 _ALIASES = {"ls": "list", "cancel": "stop", "rm": "delete", "check": "doctor"}
 
 
-class _Lazy(click.Group):
-    """Knows all commands by name, and loads one when it is asked for."""
+def colours() -> bool | None:
+    """Return False if NO_COLOR is set, else None: then click uses colours on a terminal only."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+class _LazyGroup(click.Group):
+    """A group that knows all commands by name, and imports a command only when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -63,19 +76,19 @@ class _Lazy(click.Group):
             for name, (_, text) in _COMMANDS.items()
             if name.startswith(incomplete)
         ]
-        # Not the group's own: it would load each command for its help.
+        # click.Group.shell_complete would import every command to read its help.
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-        also = ", ".join(f"{alias} ({name})" for alias, name in _ALIASES.items())
+        aliases = ", ".join(f"{alias} ({name})" for alias, name in _ALIASES.items())
         formatter.write_paragraph()
-        formatter.write_text(f"Also: {also}")
+        formatter.write_text(f"Aliases: {aliases}")
 
 
 def run() -> None:
-    """The console script: every error is one line of cause and one of cure."""
+    """Run the console script, and print every error as one line of cause and one of cure."""
     try:
         sys.exit(main(standalone_mode=False))
     except click.UsageError as error:
@@ -92,21 +105,24 @@ def run() -> None:
 
 
 @click.group(
-    cls=_Lazy, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="rnnjob")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Distributed training of recurrent classifiers, the same to the bit on any number of workers.
+    """Distributed training of recurrent classifiers. The result is the same, bit for bit, on any
+    number of workers.
 
     \b
     rnnjob submit --local --dataset mnist-sample     one process, no Ray
     rnnjob submit --workers 2                        Ray on this machine
-    rnnjob list                                      what ran, and what came of it
-    rnnjob show @last
+    rnnjob list                                      all runs and their results
+    rnnjob show @last                                details of the newest run
     """
     context.color = colours()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: nothing is unprintable
+        sys.stdout.reconfigure(errors="backslashreplace")  # like stderr: any text can be printed
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

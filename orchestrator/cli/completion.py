@@ -1,12 +1,12 @@
-"""rnnjob completion"""
+"""The command `rnnjob completion`."""
 
 import click
 from click.shell_completion import get_completion_class
 
-from orchestrator.cli.common import explained
+from orchestrator.cli.errors import explained
 
 _VARIABLE = "_RNNJOB_COMPLETE"
-"""Set by the script, and looked for by click."""
+"""The environment variable that the script sets and that click looks for."""
 
 
 @click.command("completion")
@@ -14,18 +14,18 @@ _VARIABLE = "_RNNJOB_COMPLETE"
 @click.pass_context
 @explained
 def completion_command(context: click.Context, shell: str) -> None:
-    """Print a script that lets a shell complete commands, options, run ids and names of data sets.
+    """Print a script that lets a shell complete commands, options, run ids and data set names.
 
     \b
     bash: add to ~/.bashrc
         eval "$(rnnjob completion bash)"
     zsh: add to ~/.zshrc, below compinit
         eval "$(rnnjob completion zsh)"
-    fish: once
+    fish: run once
         rnnjob completion fish > ~/.config/fish/completions/rnnjob.fish
 
-    Ids of runs are those in the storage of --storage, RNNJOB_STORAGE or ./runs.
+    Run ids are read from the storage that --storage or RNNJOB_STORAGE names, else from ./runs.
     """
-    kind = get_completion_class(shell)
-    assert kind is not None, shell
-    click.echo(kind(context.find_root().command, {}, "rnnjob", _VARIABLE).source())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None, shell
+    click.echo(completion_class(context.find_root().command, {}, "rnnjob", _VARIABLE).source())

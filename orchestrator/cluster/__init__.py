@@ -1,5 +1,6 @@
-"""Clusters: how to reach one, and how to bring one up on this machine or through Ray's launcher."""
+"""Ray clusters that outlive a job: connect to one, query it, check that a job fits it (`capacity`),
+start one on this machine or with Ray's cluster launcher, describe one for KubeRay.
 
-from orchestrator.cluster.connection import Connection, connection, given_address
-
-__all__ = ["Connection", "connection", "given_address"]
+This package knows nothing about runs. `launch` hands jobs to a cluster, and starts the Ray of a
+single job.
+"""

@@ -1,4 +1,4 @@
-"""Questions to a cluster's dashboard, by HTTP alone: no ray is imported."""
+"""Requests to a cluster's dashboard. They use plain HTTP: Ray is not imported."""
 
 import http.client
 import re
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.cluster.connection import Connection
 from workers.errors import ClusterError, UnreachableError
-from workers.jsons import Json, parse_object
+from workers.storage.typed_json import Json, parse_object
 
 _TIMEOUT_S = 10.0
 _CPUS = re.compile(r"([\d.]+)/([\d.]+) CPU\b(?: \(([\d.]+) used of ([\d.]+) reserved)?")
@@ -18,7 +18,7 @@ _CPUS = re.compile(r"([\d.]+)/([\d.]+) CPU\b(?: \(([\d.]+) used of ([\d.]+) rese
 
 @dataclass(frozen=True)
 class Node:
-    """A node as the cluster sees it. `cpus_free` is None where the cluster does not tell."""
+    """A node as the cluster reports it."""
 
     node_id: str
     name: str
@@ -26,25 +26,28 @@ class Node:
     is_alive: bool
     is_head: bool
     message: str
+    """Why the node died, in Ray's words; empty if it lives."""
     cpus_total: float
     cpus_free: float | None
+    """CPUs that no job holds; None if the cluster does not report them."""
     gpus_total: float = 0.0
 
     @property
     def resources(self) -> dict[str, float]:
-        """All that it has, whoever holds it now."""
+        """All resources of the node, whether or not jobs hold them now."""
         return {"CPU": self.cpus_total, "GPU": self.gpus_total}
 
 
 def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -> Json:
-    """The JSON object at a path of the dashboard.
+    """Return the JSON object at a path of the dashboard.
 
-    Raises ClusterError where nothing answers in time, the token is refused, or it is no Ray.
+    Raises ClusterError if no server answers in time, the server refuses the token, or it is not a
+    Ray dashboard.
     """
     url = connection.address + path
     request = urllib.request.Request(url)
     for name, value in connection.headers.items():
-        request.add_unredirected_header(name, value)  # the token is for this host alone
+        request.add_unredirected_header(name, value)  # no other host may get the token
     try:
         with _opener(url, connection.verify).open(request, timeout=timeout_s) as reply:
             return parse_object(reply.read())
@@ -54,16 +57,16 @@ def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -
         raise _no_answer(connection, error) from error
     except ValueError as error:
         raise ClusterError(
-            f"what answers at {url} is no Ray dashboard: {error}",
+            f"the server at {url} is not a Ray dashboard: {error}",
             "name the dashboard: http://HOST:8265",
         ) from error
 
 
 def _opener(url: str, verify: bool) -> urllib.request.OpenerDirector:
-    """A proxy cannot reach this machine's loopback."""
     parts = urlsplit(url)
     handlers: list[urllib.request.BaseHandler] = []
     if parts.hostname in ("127.0.0.1", "localhost", "::1"):
+        # A proxy cannot reach this machine's loopback interface.
         handlers.append(urllib.request.ProxyHandler({}))
     if parts.scheme == "https" and not verify:
         handlers.append(urllib.request.HTTPSHandler(context=ssl._create_unverified_context()))
@@ -72,40 +75,42 @@ def _opener(url: str, verify: bool) -> urllib.request.OpenerDirector:
 
 def _no_answer(connection: Connection, error: Exception) -> ClusterError:
     reason = getattr(error, "reason", None) or error
-    if isinstance(reason, ssl.SSLCertVerificationError):  # something answers, so it is not gone
+    # A server answered, so the cluster must not count as unreachable.
+    if isinstance(reason, ssl.SSLCertVerificationError):
         return ClusterError(
             f"the certificate of {connection.address} cannot be checked: {reason.verify_message}",
-            "if you trust the network between: --no-verify",
+            "if you trust the network in between, skip the check: --no-verify",
         )
     return UnreachableError(
         f"no cluster answers at {connection.address}: {reason or type(error).__name__}",
-        "check the address and that the cluster runs: rnnjob cluster status, or a browser",
+        "check the address, and whether the cluster runs: rnnjob cluster status, or a browser",
     )
 
 
 def _refusal(connection: Connection, code: int) -> ClusterError:
     if code in (401, 403):
-        what = "asks for a token" if code == 401 and not connection.headers else "refuses the token"
+        is_missing = code == 401 and not connection.headers
+        problem = "asks for a token" if is_missing else "refuses the token"
         return ClusterError(
-            f"the cluster at {connection.address} {what} (HTTP {code})",
+            f"the cluster at {connection.address} {problem} (HTTP {code})",
             "export RAY_AUTH_TOKEN_PATH=FILE with the token that the cluster was started with",
         )
     return ClusterError(
         f"the cluster at {connection.address} answers with HTTP {code}",
-        "name the dashboard, http://HOST:8265, and see its logs",
+        "check that this is the dashboard, http://HOST:8265, and see its logs",
     )
 
 
 def list_nodes(connection: Connection, timeout_s: float = _TIMEOUT_S) -> list[Node]:
-    """All nodes, those that died too; the head first, then by name. Raises ClusterError."""
+    """Return all nodes, dead ones too: the head first, the others by name. Raises ClusterError."""
     reply = get_json(connection, "/api/v0/nodes?detail=0&limit=10000", timeout_s)
     free = _cpus_free(get_json(connection, "/nodes?view=summary", timeout_s))
     try:
         nodes = [_node(row, free) for row in reply["data"]["result"]["result"]]
     except (KeyError, TypeError) as error:
         raise ClusterError(
-            f"{connection.address} answers in a way that Ray 2.60 does not",
-            "use the Ray version that rnnjob was installed with on both sides",
+            f"the answer of {connection.address} does not have the form that Ray 2.60 uses",
+            "use the same Ray version here and on the cluster: the one that rnnjob requires",
         ) from error
     return sorted(nodes, key=lambda node: (not node.is_head, node.name, node.node_id))
 
@@ -127,14 +132,15 @@ def _node(row: Json, free: dict[str, float]) -> Node:
 
 
 def _cpus_free(summary: Json) -> dict[str, float]:
-    """Free CPUs by node id, from lines like `1.0/2.0 CPU (1.0 used of 2.0 reserved in ...)`.
+    """Return the free CPUs by node id.
 
-    CPUs that a placement group holds are not free, used or not.
+    They are read from lines like `1.0/2.0 CPU (1.0 used of 2.0 reserved in ...)`. CPUs that a
+    placement group reserves are not free, whether it uses them or not.
     """
     lines = (summary.get("data") or {}).get("nodeLogicalResources") or {}
-    found = {}
+    free = {}
     for node_id, text in lines.items():
         if match := _CPUS.search(text):
             used, total, used_in_group, reserved = (float(n or 0) for n in match.groups())
-            found[node_id] = max(0.0, total - used - (reserved - used_in_group))
-    return found
+            free[node_id] = max(0.0, total - used - (reserved - used_in_group))
+    return free

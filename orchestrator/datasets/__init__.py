@@ -1,1 +1,5 @@
-"""Data sets: find or fetch one by name, cut it into Parquet shards, check them on use."""
+"""Data sets, before a job starts: find or download one, check its files, cut it into Parquet
+shards.
+
+A new source of data belongs here. What workers do with the rows is in `workers.shards`.
+"""

@@ -1,4 +1,4 @@
-"""Cuts a data set into Parquet shards, once.
+"""Cut a data set into Parquet shards, once, and keep them in the cache.
 
 ::
 
@@ -6,10 +6,10 @@
         train-00000-of-00008.parquet  ...   columns image: fixed-size list of uint8, label: uint8
         validation-00000-of-00008.parquet ...
         test-00000-of-00008.parquet ...
-        manifest.json                           rows and SHA-256 of each, fingerprint of the whole
+        manifest.json                 rows and SHA-256 of each shard, shape and fingerprint of all
 
-The key is drawn from the source's bytes and the way of cutting, so a changed source or another
-`num_shards` never meets an old cut. The folder appears whole or not at all.
+The key is a hash of the source files and the arguments of the cut, so a changed source or another
+`num_shards` never uses old shards. The folder is created atomically.
 """
 
 import hashlib
@@ -33,18 +33,18 @@ from orchestrator.datasets.shard_file import shard_name
 from orchestrator.datasets.sources import NUM_CLASSES, SAMPLE, Source, find_source
 from workers.config import DataShape
 from workers.errors import DataError, InputError
-from workers.shards import shard_rows
-from workers.storage import Storage
+from workers.shards.order import shard_rows
+from workers.storage.storage import Storage
 
 SCHEMA_VERSION = 1
 _MNIST_IMAGES_SHA256 = "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757"
-"""Of the pixels of MNIST's 60,000 training images."""
+"""The SHA-256 of the pixels of MNIST's 60,000 training images."""
 _AUTO_VALIDATION = 12
-"""`auto` holds out one row in so many: 5,000 of MNIST's 60,000."""
+"""`auto` holds out one row in twelve: 5,000 of MNIST's 60,000."""
 
 
 def default_cache() -> Path:
-    """RNNJOB_CACHE_DIR, or rnnjob in the user's cache folder (XDG)."""
+    """Return the folder RNNJOB_CACHE_DIR, or else `rnnjob` in the user's cache folder (XDG)."""
     if folder := os.environ.get("RNNJOB_CACHE_DIR"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnjob"
@@ -60,17 +60,22 @@ def prepare(
     cache: Path | None = None,
     force: bool = False,
 ) -> PreparedData:
-    """Opens the prepared data set, cutting it first where there is no such cut yet.
+    """Open a prepared data set. It is cut into shards first if that was not done before.
 
     Args:
-        standardize: whether the shape carries the pixels' mean and standard deviation.
-        validation_rows: the first rows of the training split that are held out; "auto" for one in
-            twelve.
-        force: cut anew even where there is a cut.
+        name: a name of `sources.NAMES`.
+        data_dir: a folder with the idx files; without it they are downloaded into the cache.
+        num_shards: the number of shards of each split.
+        validation_rows: how many of the first training rows are held out; "auto" for one in twelve.
+        standardize: whether the shape holds the mean and standard deviation of the pixels.
+        test_head_rows: see `DataShape`.
+        cache: the folder for downloads and shards; by default `default_cache()`.
+        force: cut the data set again even if it was cut before.
 
     Raises:
-        DataError: a source file or a shard is missing or damaged.
-        InputError: more rows are held out than there are.
+        DataError: a source file or the manifest is missing or damaged, or the cache cannot be
+            written.
+        InputError: too many rows are held out, or there are more shards than rows.
     """
     cache = cache or default_cache()
     try:
@@ -86,11 +91,11 @@ def prepare(
             f"cannot write the prepared data set below {cache}: {error.strerror or error}",
             "free some space there, or name another folder: RNNJOB_CACHE_DIR",
         ) from error
-    words = ["--dataset", name, "--num-shards", str(num_shards)]
-    words += ["--validation-rows", str(validation_rows)]
-    words += ["--data-dir", str(data_dir)] if data_dir and name != SAMPLE else []
-    recut = shlex.join(["rnnjob", "data", "prepare", *words, "--force"])
-    return open_prepared(Storage(str(folder)), standardize, test_head_rows, recut)
+    flags = ["--dataset", name, "--num-shards", str(num_shards)]
+    flags += ["--validation-rows", str(validation_rows)]
+    flags += ["--data-dir", str(data_dir)] if data_dir and name != SAMPLE else []
+    recut_command = shlex.join(["rnnjob", "data", "prepare", *flags, "--force"])
+    return open_prepared(Storage(str(folder)), standardize, test_head_rows, recut_command)
 
 
 def _cut(
@@ -98,12 +103,12 @@ def _cut(
 ) -> None:
     train, test = source.read()
     _check_is_not_mnist(source.name, train)
-    held = (
+    num_held_out = (
         len(train.labels) // _AUTO_VALIDATION if validation_rows == "auto" else int(validation_rows)
     )
-    if held >= len(train.labels):
+    if num_held_out >= len(train.labels):
         raise InputError(
-            f"validation_rows {held} leaves nothing of {len(train.labels)} training rows",
+            f"validation_rows {num_held_out} leaves nothing of {len(train.labels)} training rows",
             "hold fewer rows out: --set dataset.validation_rows=auto",
         )
     for split in (train, test):
@@ -119,8 +124,8 @@ def _cut(
             "take all four files from the same data set",
         )
     splits = {
-        "train": Split(train.images[held:], train.labels[held:]),
-        "validation": Split(train.images[:held], train.labels[:held]),
+        "train": Split(train.images[num_held_out:], train.labels[num_held_out:]),
+        "validation": Split(train.images[:num_held_out], train.labels[:num_held_out]),
         "test": test,
     }
     if len(splits["train"].labels) < num_shards:
@@ -132,18 +137,21 @@ def _cut(
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         _write(source.name, splits, num_shards, scratch)
-        _put(scratch, folder, force)
+        _move_into_place(scratch, folder, force)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _put(scratch: Path, folder: Path, force: bool) -> None:
-    """Where someone cut the same at the same time, theirs stays: equal bytes, which others read
-    by now."""
+def _move_into_place(scratch: Path, folder: Path, force: bool) -> None:
+    """Rename the scratch folder to its final name.
+
+    If another process made the same cut at the same time, keep the folder of that process: its
+    bytes are equal, and other processes may be reading them by now.
+    """
     try:
         scratch.rename(folder)
         return
-    except OSError:  # it is there, and not empty
+    except OSError:  # the folder exists and is not empty
         if not force and (folder / MANIFEST).is_file():
             return
     aside = scratch.with_name(f"{scratch.name}-old")
@@ -155,7 +163,10 @@ def _put(scratch: Path, folder: Path, force: bool) -> None:
 
 
 def _check_is_not_mnist(name: str, train: Split) -> None:
-    """The families share their file names: a folder of MNIST is easily taken for another's."""
+    """Raise DataError if the files given for another data set are those of MNIST.
+
+    The data sets share their file names, so their folders are easily confused.
+    """
     if name in ("mnist", SAMPLE):
         return
     if hashlib.sha256(train.images.tobytes()).hexdigest() == _MNIST_IMAGES_SHA256:
@@ -169,15 +180,15 @@ def _check_is_not_mnist(name: str, train: Split) -> None:
 def _write(name: str, splits: dict[str, Split], num_shards: int, folder: Path) -> None:
     height, width = splits["train"].images.shape[1:]
     shards: dict[str, list[dict[str, Any]]] = {}
-    whole = hashlib.sha256()
+    fingerprint = hashlib.sha256()
     for split, rows in splits.items():
         shards[split] = []
         for shard in range(num_shards):
             index = np.array(shard_rows(len(rows.labels), num_shards, shard), dtype=np.int64)
             images, labels = rows.images[index], rows.labels[index]
-            whole.update(f"{split}/{shard}/{images.shape}".encode())
-            whole.update(images.tobytes())
-            whole.update(labels.tobytes())
+            fingerprint.update(f"{split}/{shard}/{images.shape}".encode())
+            fingerprint.update(images.tobytes())
+            fingerprint.update(labels.tobytes())
             file = shard_name(split, shard, num_shards)
             pq.write_table(_table(images, labels), folder / file, compression="zstd")
             digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
@@ -185,7 +196,7 @@ def _write(name: str, splits: dict[str, Split], num_shards: int, folder: Path) -
     mean, std = _pixel_moments(splits["train"].images)
     shape = DataShape(
         name=name,
-        fingerprint=whole.hexdigest(),
+        fingerprint=fingerprint.hexdigest(),
         num_shards=num_shards,
         num_classes=NUM_CLASSES,
         height=height,
@@ -201,7 +212,7 @@ def _write(name: str, splits: dict[str, Split], num_shards: int, folder: Path) -
 
 
 def _pixel_moments(images: NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean and standard deviation of the pixels within [0, 1], from exact sums of integers."""
+    """Return mean and standard deviation of pixels scaled to [0, 1], from exact integer sums."""
     counts = np.bincount(images.reshape(-1), minlength=256).tolist()
     total = sum(counts)
     mean = sum(n * value for value, n in enumerate(counts)) / total

@@ -19,35 +19,39 @@ from orchestrator.datasets.shard_file import (
 from orchestrator.units import show_bytes
 from workers.config import SPLITS, DataShape
 from workers.errors import DataError, InputError
-from workers.jsons import parse_object
-from workers.storage import Storage
+from workers.storage.storage import Storage
+from workers.storage.typed_json import parse_object
 
 MANIFEST = "manifest.json"
 _PUBLISHED = ".data"
+"""The folder in a storage that published data sets are copied to."""
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Shards in a folder on any storage."""
+    """A data set that is cut into shards, in a folder on any storage."""
 
     folder: Storage
     shape: DataShape
     shards: Mapping[str, list[dict[str, Any]]]
-    """By split: file, rows and sha256 of each shard."""
-    recut: str
-    """The command that makes them anew."""
+    """The entries of the manifest by split, one per shard: file, rows, sha256."""
+    recut_command: str
+    """The command that cuts the data set again, for error messages."""
 
     def table(self, split: str, shard: int) -> pa.Table:
-        """The rows of a shard. Raises DataError where the file is not what was cut."""
-        with self._explained(split, shard):
+        """Return the rows of a shard. Raises DataError if the file is missing or was changed."""
+        with self._data_errors(split, shard):
             return read_shard(self._opened(split, shard), self.shape)
 
     def verify(self) -> None:
-        """Checks every shard's bytes. Raises DataError where one is missing, changed, or of another
-        form than the manifest tells."""
+        """Check the bytes of every shard.
+
+        Raises DataError if one is missing, was changed, or does not have the form that the manifest
+        says.
+        """
         for split in SPLITS:
             for shard in range(self.shape.num_shards):
-                with self._explained(split, shard):
+                with self._data_errors(split, shard):
                     self._opened(split, shard)
 
     def _opened(self, split: str, shard: int) -> pq.ParquetFile:
@@ -58,16 +62,17 @@ class PreparedData:
         data = self.folder.read(self._name(split, shard))
         digest, wanted = hashlib.sha256(data).hexdigest(), self.shards[split][shard]["sha256"]
         if digest != wanted:
-            raise ValueError(f"SHA-256 {digest[:12]}, not {wanted[:12]}")
+            raise ValueError(f"its SHA-256 is {digest[:12]}, not {wanted[:12]}")
         return data
 
     def _name(self, split: str, shard: int) -> str:
         return shard_name(split, shard, self.shape.num_shards)
 
     @contextlib.contextmanager
-    def _explained(self, split: str, shard: int) -> Iterator[None]:
+    def _data_errors(self, split: str, shard: int) -> Iterator[None]:
+        """Raise errors about a shard as DataError."""
         where = self.folder.where(self._name(split, shard))
-        cure = f"cut the data set again: {self.recut}"
+        cure = f"cut the data set again: {self.recut_command}"
         try:
             yield
         except FileNotFoundError as error:
@@ -78,7 +83,7 @@ class PreparedData:
             ) from error
 
     def check_budget(self, num_workers: int, budget: int) -> None:
-        """Raises InputError where a worker's rows would take more than `budget` bytes."""
+        """Raise InputError if the rows of a worker would take more than `budget` bytes."""
         shape = self.shape
         rows = sum(shape.num_rows(split) for split in SPLITS)
         hosted = -(-shape.num_shards // num_workers)
@@ -92,44 +97,53 @@ class PreparedData:
             )
 
     def publish(self, storage: Storage) -> str:
-        """Copies the shards to `<storage>/.data`, once, for those who cannot read this folder.
+        """Copy the shards to `<storage>/.data`, for machines that cannot read this folder.
 
-        Returns the URI of the copy. Raises StorageError.
+        Nothing is copied if a complete copy exists. Returns the URI of the copy. Raises
+        StorageError, or DataError if a shard is missing or was changed.
         """
         name = self.folder.name
         target = storage.child(_PUBLISHED).child(name)
         if not target.exists(MANIFEST):
             for split in SPLITS:
                 for shard in range(self.shape.num_shards):
-                    with self._explained(split, shard):
+                    with self._data_errors(split, shard):
                         target.write(self._name(split, shard), self._content(split, shard))
-            target.write(MANIFEST, self.folder.read(MANIFEST))  # last: it makes the copy whole
+            target.write(MANIFEST, self.folder.read(MANIFEST))  # last: it marks the copy complete
         return target.uri
 
 
 def _check_entries(split: str, entries: list[dict[str, Any]], shape: DataShape) -> None:
-    """Raises ValueError or TypeError. A name that is not its own could lead to any file."""
+    """Raise ValueError, KeyError or TypeError if the entries of a split do not match the shape.
+
+    The file names are checked, because a wrong name could lead to any file.
+    """
     if len(entries) != shape.num_shards:
-        raise ValueError("a shard is not listed")
+        raise ValueError("it does not list every shard once")
     for shard, entry in enumerate(entries):
         wanted = {
             "file": shard_name(split, shard, shape.num_shards),
             "rows": num_rows_of(shape, split, shard),
             "sha256": str(entry["sha256"]),
         }
-        found = {key: entry[key] for key in wanted}
-        if found != wanted:
-            raise ValueError(f"{str(found)[:200]} is listed, not {wanted}")
+        listed = {key: entry[key] for key in wanted}
+        if listed != wanted:
+            raise ValueError(f"it lists {str(listed)[:200]}, not {wanted}")
 
 
 def open_prepared(
-    folder: Storage, standardize: bool = True, test_head_rows: int = 0, recut: str = ""
+    folder: Storage, standardize: bool = True, test_head_rows: int = 0, recut_command: str = ""
 ) -> PreparedData:
-    """Opens a folder of shards.
+    """Open a folder of shards. Only its manifest is read.
+
+    Args:
+        standardize: whether the shape holds the mean and standard deviation of the pixels.
+        test_head_rows: see `DataShape`.
+        recut_command: the command that cuts the data set again.
 
     Raises:
-        DataError: its manifest is missing or damaged.
-        InputError: more head rows are wanted than there are.
+        DataError: the manifest is missing or damaged.
+        InputError: `test_head_rows` is larger than the test split.
     """
     try:
         manifest = parse_object(folder.read(MANIFEST))
@@ -144,11 +158,12 @@ def open_prepared(
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"the manifest of {folder.where()} is damaged: {error!r}",
-            f"delete {folder.where()}; it is cut again when needed",
+            f"delete {folder.where()}; the data set is cut again when a job needs it",
         ) from error
     if test_head_rows > shape.test_rows:
         raise InputError(
-            f"test_head_rows is {test_head_rows}, the test split has {shape.test_rows} rows",
+            f"test_head_rows is {test_head_rows}, but the test split has {shape.test_rows} rows",
             "take fewer: --set dataset.test_head_rows=0",
         )
-    return PreparedData(folder, shape, shards, recut or f"delete {folder.where()}, submit again")
+    recut_command = recut_command or f"delete {folder.where()}, submit again"
+    return PreparedData(folder, shape, shards, recut_command)

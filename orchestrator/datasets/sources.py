@@ -1,6 +1,6 @@
-"""Data sets by name, and where their rows come from.
+"""Find the source of a data set by its name.
 
-`mnist`, `fashion-mnist` and `kmnist` are idx files in a folder, or downloaded by torchvision;
+`mnist`, `fashion-mnist` and `kmnist` are idx files in a folder or downloaded by torchvision.
 `mnist-sample` is shipped with rnnjob.
 """
 
@@ -30,26 +30,26 @@ NAMES = (*_TORCHVISION_CLASS, SAMPLE)
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set's rows are, before they are read."""
+    """A data set whose files were found but not read yet."""
 
     name: str
     digest: str
-    """SHA-256 over the files that hold the rows."""
+    """A SHA-256 over the files that hold the rows."""
     read: Callable[[], tuple[Split, Split]]
-    """Training and test split. Raises DataError."""
+    """Returns the training and the test split. Raises DataError."""
 
 
 def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
-    """The source of a data set, downloaded into `cache` where no folder is given.
+    """Return the source of a data set. Without `data_dir` it is downloaded into `cache`.
 
     Raises:
-        DataError: no such data set, a file is missing, or the download failed.
+        DataError: the name is unknown, a file is missing, or the download failed.
     """
     if name == SAMPLE:
         return _sample()
     if name not in _TORCHVISION_CLASS:
         raise DataError(f"no data set '{name}'", "choose one of " + ", ".join(NAMES))
-    files = _find_files(name, data_dir) if data_dir else _downloaded(name, cache)
+    files = _find_files(name, data_dir) if data_dir else _download(name, cache)
     digest = hashlib.sha256()
     for path in files:
         digest.update(hashlib.sha256(read_bytes(path)).digest())
@@ -73,19 +73,22 @@ def _sample() -> Source:
 
 
 def _find_files(name: str, data_dir: Path) -> list[Path]:
-    """The four idx files: in the folder itself, under the data set's name, or as torchvision lays
-    them out."""
-    if not os.path.isdir(data_dir):  # noqa: PTH112  # Path.is_dir raises for a name too long
+    """Return the four idx files, in the order of `_STEMS`. Raises DataError if one is missing.
+
+    They may be in the folder itself, in a subfolder with the data set's name, or in the subfolder
+    that torchvision uses.
+    """
+    if not os.path.isdir(data_dir):  # noqa: PTH112  # Path.is_dir raises for a name that is too long
         raise DataError(
             f"the data folder {data_dir} does not exist",
             "name a folder with idx files: --data-dir (or RNNJOB_DATA_DIR)",
         )
     folders = [data_dir / name, data_dir / _TORCHVISION_CLASS[name] / "raw", data_dir]
-    found = [[_find(folder, stem) for stem in _STEMS] for folder in folders]
-    for files in found:
+    candidates = [[_find(folder, stem) for stem in _STEMS] for folder in folders]
+    for files in candidates:
         if all(files):
             return [path for path in files if path]
-    fullest = max(found, key=lambda files: sum(path is not None for path in files))
+    fullest = max(candidates, key=lambda files: sum(path is not None for path in files))
     missing = [stem for stem, path in zip(_STEMS, fullest, strict=True) if path is None]
     raise DataError(
         f"{data_dir} lacks {', '.join(_file_name(stem) for stem in missing)} (plain or .gz)",
@@ -99,13 +102,14 @@ def _file_name(stem: str) -> str:
 
 
 def _find(folder: Path, stem: str) -> Path | None:
+    """Return the file of a stem, whichever of the four usual names it has; None without one."""
     name = _file_name(stem)
     names = [name, f"{name}.gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"]
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _downloaded(name: str, cache: Path) -> list[Path]:
-    """The files in the cache, downloaded by torchvision if they are not there yet."""
+def _download(name: str, cache: Path) -> list[Path]:
+    """Return the idx files in the cache. torchvision downloads them if they are not there yet."""
     with contextlib.suppress(DataError):
         return _find_files(name, cache)
     import torchvision.datasets

@@ -1,5 +1,5 @@
-"""Checks of what a job needs, here and on a cluster: each a small function that returns a `Check`.
+"""Checks of this machine, of a cluster and of each of its nodes, each with a cure.
 
-A check writes nothing that stays, but for a data set's shards in the cache, and never downloads.
-What one check meets does not stop the others.
+The checks never download anything. The only thing they leave behind is the shards of a data set in
+the cache. A check that fails does not stop the others.
 """

@@ -1,4 +1,4 @@
-"""One line of what the doctor found, and what it was asked to look at."""
+"""The result of one check of the doctor, and the options of all checks."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ _LITTLE_MEMORY, _LITTLE_DISK, _NO_DISK = 2 * _GIB, 2 * _GIB, _GIB // 8
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at and how it stands. `cure` is empty where the state is ok."""
+    """What was checked, and with which result. `cure` is empty if the state is ok."""
 
     name: str
     state: str
@@ -25,32 +25,32 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What to check beside this machine."""
+class DoctorOptions:
+    """What the doctor checks in addition to this machine."""
 
     storage: str
     dataset: str
     data_dir: Path | None = None
     num_shards: int = 8
     address: str | None = None
-    """Of a cluster; None: none is asked."""
+    """The address of the cluster to check; None if no cluster is to be checked."""
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    """For each request to it, beside the token."""
+    """HTTP headers that are sent to the cluster with each request, in addition to the token."""
     verify: bool = True
-    """Whether its certificate must be one that can be checked."""
+    """Whether the cluster's TLS certificate is verified."""
     probe: bool = True
-    """Whether a job looks around on each of its nodes."""
+    """Whether a short job inspects each node of the cluster."""
 
 
 def run_check(name: str, check: Callable[[], Check | list[Check]]) -> list[Check]:
-    """What a check found; what it raises is a finding, too."""
+    """Return the results of a check. An exception becomes a failed check."""
     try:
-        found = check()
+        result = check()
     except JobError as error:
         return [Check(name, FAIL, error.cause, error.cure)]
     except Exception as error:  # noqa: BLE001  # the other checks must go on
-        return [Check(name, FAIL, f"{type(error).__name__}: {error}", "mend this first")]
-    return found if isinstance(found, list) else [found]
+        return [Check(name, FAIL, f"{type(error).__name__}: {error}", "fix this first")]
+    return result if isinstance(result, list) else [result]
 
 
 def state_of_memory(free_bytes: int) -> str:

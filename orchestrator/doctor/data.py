@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.doctor.check import FAIL, OK, WARN, Check, Surroundings
-from orchestrator.storage_trial import left_as_found, try_out
+from orchestrator.doctor.check import FAIL, OK, WARN, Check, DoctorOptions
+from orchestrator.doctor.storage_trial import removing_new_folders, try_storage
 from workers.errors import DataError, JobError
-from workers.storage import Storage
+from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
     from orchestrator.datasets.prepared import PreparedData
@@ -24,16 +24,19 @@ class Shard:
 
 
 def check_storage(uri: str) -> Check:
-    """Writes, reads and deletes a file there, and leaves no folder that was not there before."""
+    """Write, read and delete a file in the storage, and remove the folders made for it."""
     storage = Storage(uri)
-    with left_as_found(storage) as missing:
-        try_out(storage, f".rnnjob-doctor-{uuid.uuid4().hex[:8]}")
-    made = "; made when needed" if missing else ""
-    return Check("storage", OK, f"{storage.where()} can be written, read and deleted from{made}")
+    with removing_new_folders(storage) as missing:
+        try_storage(storage, f".rnnjob-doctor-{uuid.uuid4().hex[:8]}")
+    note = "; a job will create it" if missing else ""
+    return Check("storage", OK, f"{storage.where()} can be written, read and deleted from{note}")
 
 
 def check_dataset(name: str, data_dir: Path | None, num_shards: int) -> Check:
-    """Cuts the data set, where that was not done, and reads every shard. Never downloads."""
+    """Cut the data set into shards if it is not cut yet, and verify every shard.
+
+    Never downloads.
+    """
     from orchestrator.datasets.prepare import prepare
 
     label = f"dataset {name}"
@@ -41,8 +44,8 @@ def check_dataset(name: str, data_dir: Path | None, num_shards: int) -> Check:
         return Check(
             label,
             WARN,
-            "not here; will be downloaded",
-            f"rnnjob data prepare --dataset {name}, or --data-dir DIR with its idx files",
+            "not on this machine; a job will download it",
+            f"run rnnjob data prepare --dataset {name}, or give --data-dir DIR with its idx files",
         )
     try:
         data = prepare(name, data_dir, num_shards)
@@ -58,14 +61,17 @@ def check_dataset(name: str, data_dir: Path | None, num_shards: int) -> Check:
     )
 
 
-def a_shard(where: Surroundings) -> Shard:
-    """Of the data set, or of the sample where that is not here or not intact. Raises JobError."""
+def load_shard(options: DoctorOptions) -> Shard:
+    """Return a shard of the data set, or of the sample if that is not here or not intact.
+
+    Raises JobError.
+    """
     from orchestrator.datasets.prepare import prepare
     from orchestrator.datasets.sources import SAMPLE
 
     with contextlib.suppress(JobError, FileNotFoundError):
-        if _is_here(where.dataset, where.data_dir):
-            return _first_shard(prepare(where.dataset, where.data_dir, where.num_shards))
+        if _is_here(options.dataset, options.data_dir):
+            return _first_shard(prepare(options.dataset, options.data_dir, options.num_shards))
     return _first_shard(prepare(SAMPLE))
 
 
@@ -75,7 +81,7 @@ def _first_shard(data: "PreparedData") -> Shard:
 
 
 def _is_here(name: str, data_dir: Path | None) -> bool:
-    """Whether it can be had without a download."""
+    """Whether the data set can be used without a download."""
     from orchestrator.datasets.prepare import default_cache
     from orchestrator.datasets.sources import NAMES, SAMPLE, find_source
 

@@ -1,20 +1,23 @@
-"""What the report of one process on a cluster comes to, check by check."""
+"""Turn the report of one process on a cluster into findings, one function per check."""
 
 import hashlib
 from dataclasses import dataclass
 
 from orchestrator.doctor.check import FAIL, OK, WARN, state_of_disk, state_of_memory
 from orchestrator.doctor.data import Shard
-from orchestrator.doctor.packages import fits, range_of
-from orchestrator.node_report import NodeReport
+from orchestrator.doctor.node_report import NodeReport
+from orchestrator.doctor.packages import fits, required_versions
 from orchestrator.units import show_bytes
 
-_SHARED = "name storage that all nodes see: --storage s3://BUCKET/PATH, or a shared file system"
+_SHARED = "choose a storage that all nodes see: --storage s3://BUCKET/PATH, or a shared file system"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A state, in words that are equal wherever the finding is."""
+    """The result of one check of one process.
+
+    It does not name the process, so equal findings of several processes compare equal.
+    """
 
     state: str
     detail: str
@@ -27,41 +30,48 @@ def storage(report: NodeReport) -> Finding:
     return Finding(
         FAIL,
         report.storage_error,
-        "let every node write the storage: its credentials go into each node's environment, or "
-        "with each job (--secret); or name another: --storage",
+        "make the storage writable from every node: put its credentials into each node's "
+        "environment, send them with each job (--secret), or choose another one with --storage",
     )
 
 
 def data(report: NodeReport, shard: Shard) -> Finding:
-    """Whether it is the storage that this machine wrote to, not just one of that name."""
+    """Check that the process sees the storage of this machine, not another of the same name."""
     if report.storage_error:
-        return Finding(FAIL, "not looked at: the storage fails", "mend that first")
+        return Finding(FAIL, "not checked, because the storage fails", "fix the storage first")
     if not report.shard_sha256:
-        return Finding(FAIL, "what this machine writes into the storage is not there", _SHARED)
+        return Finding(
+            FAIL, "the file that this machine wrote to the storage is not there", _SHARED
+        )
     if report.shard_sha256 != hashlib.sha256(shard.content).hexdigest():
-        return Finding(FAIL, "the storage gives back other bytes than were written", _SHARED)
+        return Finding(FAIL, "the storage returns other bytes than were written", _SHARED)
     if report.shard_error:
-        return Finding(FAIL, report.shard_error, "install pyarrow anew there")
-    return Finding(OK, f"a shard of {shard.dataset} that was written here is read")
+        return Finding(FAIL, report.shard_error, "reinstall pyarrow there")
+    return Finding(OK, f"can read a shard of {shard.dataset} that this machine wrote")
 
 
 def packages(report: NodeReport, usual: dict[str, str], here: dict[str, str]) -> Finding:
-    """Each importable, as elsewhere on the cluster, in rnnjob's range, and best as here.
+    """Check that each package can be imported and has a version that is right.
+
+    It fails if the version differs from the rest of the cluster or is outside rnnjob's range. It
+    warns if the version differs from this machine's.
 
     Args:
-        usual: the version of each that most have.
-        here: that of this machine. Both without a build's name, such as the +cu130 of torch.
+        usual: by package, the version that most processes have.
+        here: by package, the version on this machine. Both are without a build's name, such as the
+            +cu130 of torch.
     """
-    wrong = {name: _package(report, name, usual[name], here[name]) for name in here}
-    wrong = {name: found for name, found in wrong.items() if found.state != OK}
+    by_package = {name: _package(report, name, usual[name], here[name]) for name in here}
+    wrong = {name: finding for name, finding in by_package.items() if finding.state != OK}
     if not wrong:
-        return Finding(OK, ", ".join(f"{name} {here[name]}" for name in here) + ", as here")
+        versions = ", ".join(f"{name} {here[name]}" for name in here)
+        return Finding(OK, f"{versions}, same as on this machine")
     wanted = " ".join(f"{name}=={here[name]}" for name in wrong if name != "python")
     cures = [f"install Python {here['python']} there"] if "python" in wrong else []
-    cures += [f"there, pip install {wanted}"] if wanted else []
+    cures += [f"run there: pip install {wanted}"] if wanted else []
     return Finding(
-        FAIL if any(found.state == FAIL for found in wrong.values()) else WARN,
-        "; ".join(f"{name} {found.detail}" for name, found in wrong.items()),
+        FAIL if any(finding.state == FAIL for finding in wrong.values()) else WARN,
+        "; ".join(f"{name} {finding.detail}" for name, finding in wrong.items()),
         "; ".join(cures),
     )
 
@@ -71,11 +81,11 @@ def _package(report: NodeReport, name: str, usual: str, here: str) -> Finding:
         return Finding(FAIL, f"cannot be imported: {reason}")
     version = without_build(report.versions[name])
     if version != usual:
-        return Finding(FAIL, f"is {version}, and {usual} elsewhere on the cluster")
-    if not fits(version, range_of(name)):
-        return Finding(FAIL, f"is {version}, and rnnjob needs {range_of(name)}")
+        return Finding(FAIL, f"is {version}, but {usual} elsewhere on the cluster")
+    if not fits(version, required_versions(name)):
+        return Finding(FAIL, f"is {version}, but rnnjob needs {required_versions(name)}")
     if version != here:
-        return Finding(WARN, f"is {version}, and {here} here")
+        return Finding(WARN, f"is {version}, but {here} on this machine")
     return Finding(OK, version)
 
 
@@ -84,21 +94,21 @@ def without_build(version: str) -> str:
 
 
 def gpus(report: NodeReport, offered: float) -> Finding:
-    """`offered`: how many Ray gives away there."""
+    """Check that torch sees all GPUs. `offered`: the number that Ray has on the node."""
     cure = "install a torch built for the driver's CUDA version there; see nvidia-smi"
     num_seen = len(report.gpus)
     if offered > num_seen:
         return Finding(FAIL, f"Ray offers {offered:g} GPUs, torch sees {num_seen}", cure)
     if num_seen:
-        kinds = ", ".join(sorted(set(report.gpus)))
-        return Finding(OK, f"{num_seen} GPUs: {kinds}")
+        models = ", ".join(sorted(set(report.gpus)))
+        return Finding(OK, f"{num_seen} GPUs: {models}")
     if report.has_nvidia_driver:
         return Finding(WARN, "there is an NVIDIA driver, but torch sees no GPU", cure)
     return Finding(OK, "no GPUs")
 
 
 def nccl(report: NodeReport, usual: str) -> Finding:
-    """`usual`: the version that most nodes with GPUs have."""
+    """Check NCCL if there are GPUs. `usual`: the version that most nodes with GPUs have."""
     if not report.gpus:
         return Finding(OK, "no GPUs, so no NCCL is needed")
     if not report.nccl:
@@ -106,14 +116,17 @@ def nccl(report: NodeReport, usual: str) -> Finding:
     if report.nccl != usual:
         return Finding(
             FAIL,
-            f"NCCL is {report.nccl}, and {usual} elsewhere on the cluster",
+            f"NCCL is {report.nccl}, but {usual} elsewhere on the cluster",
             "install the same build of torch on every node",
         )
     return Finding(OK, f"NCCL {report.nccl}")
 
 
 def disk(report: NodeReport, least: int) -> Finding:
-    """`least`: what is free where there is the least of those that have enough."""
+    """Check the free disk space in Ray's temporary folder.
+
+    `least`: the smallest free space, in bytes, among the processes that have enough.
+    """
     state = state_of_disk(report.disk_free)
     if state == OK:
         return Finding(OK, f"at least {show_bytes(least)} free in Ray's folder")
@@ -122,7 +135,10 @@ def disk(report: NodeReport, least: int) -> Finding:
 
 
 def memory(report: NodeReport, least: int) -> Finding:
-    """`least`: as for `disk`."""
+    """Check the free memory.
+
+    `least`: the smallest free memory, in bytes, among the processes that have enough.
+    """
     if state_of_memory(report.memory_free) == OK:
         return Finding(OK, f"at least {show_bytes(least)} free")
     detail = f"{show_bytes(report.memory_free)} free"

@@ -5,27 +5,27 @@ import tempfile
 from pathlib import Path
 
 from orchestrator.doctor.check import FAIL, OK, WARN, Check, state_of_disk, state_of_memory
-from orchestrator.node_report import gpu_names, has_nvidia_driver, nccl_version
-from workers.storage import Storage
+from orchestrator.doctor.node_report import gpu_names, has_nvidia_driver, nccl_version
+from workers.storage.storage import Storage
 
 _LONGEST_SOCKET = 103
-"""Characters of a socket's path on macOS; Linux takes 107."""
+"""The maximum length of a socket's path on macOS, in characters. Linux allows 107."""
 _RAY_BELOW_TEMP = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 
 
 def check_torch() -> Check:
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a shared library of its own is missing
-        return Check("torch", FAIL, f"cannot be imported: {error}", "install torch anew")
+    except (ImportError, OSError) as error:  # OSError: a shared library of torch is missing
+        return Check("torch", FAIL, f"cannot be imported: {error}", "reinstall torch")
     return Check("torch", OK, f"{torch.__version__}, {torch.get_num_threads()} threads by default")
 
 
 def check_cpus() -> Check:
-    from orchestrator.launchers.local import num_usable_cpus
+    from orchestrator.runs.hardware import num_usable_cpus
 
-    usable, there = num_usable_cpus(), os.cpu_count() or 1
-    of = f" of {there}" if usable != there else ""
+    usable, total = num_usable_cpus(), os.cpu_count() or 1
+    of = f" of {total}" if usable != total else ""
     return Check("cpus", OK, f"{usable}{of} usable")
 
 
@@ -58,7 +58,7 @@ def check_gpus() -> Check:
 
 def check_nccl() -> Check:
     if not gpu_names():
-        return Check("nccl", OK, "none, and none needed: no GPUs")
+        return Check("nccl", OK, "not needed, because there are no GPUs")
     if version := nccl_version():
         return Check("nccl", OK, version)
     return Check("nccl", FAIL, "torch was built without NCCL", "install a torch built with CUDA")
@@ -67,7 +67,7 @@ def check_nccl() -> Check:
 def check_precision() -> Check:
     import torch
 
-    from orchestrator.hardware import best_precision
+    from orchestrator.runs.hardware import best_precision
 
     gpu = torch.cuda.is_available()
     chosen = best_precision(gpu)
@@ -77,18 +77,21 @@ def check_precision() -> Check:
     return Check("precision", OK, f"auto is {chosen} here: the {device} {reason} {units}")
 
 
-def check_disk(what: str, folder: Path) -> Check:
-    """Room at a folder, or where it would be made."""
+def check_disk(purpose: str, folder: Path) -> Check:
+    """Check the free space at a folder, or at the place where it would be created.
+
+    `purpose`: "cache" or "storage".
+    """
     import psutil
 
     from orchestrator.units import show_bytes
 
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = psutil.disk_usage(str(there)).free
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = psutil.disk_usage(str(existing)).free
     state, detail = state_of_disk(free), f"{show_bytes(free)} free at {folder}"
-    variable = {"cache": "RNNJOB_CACHE_DIR", "storage": "--storage"}[what]
-    cure = "" if state == OK else f"free some space there, or name another folder: {variable}"
-    return Check(f"disk: {what}", state, detail, cure)
+    setting = {"cache": "RNNJOB_CACHE_DIR", "storage": "--storage"}[purpose]
+    cure = "" if state == OK else f"free some space there, or choose another folder with {setting}"
+    return Check(f"disk: {purpose}", state, detail, cure)
 
 
 def check_storage_disk(storage: str) -> Check:
@@ -99,17 +102,20 @@ def check_storage_disk(storage: str) -> Check:
 
 
 def check_temp_folder(folder: str | None = None) -> Check:
-    """Whether the sockets of a Ray started by hand fit below it; rnnjob's own are in /tmp."""
+    """Check that the folder's path is short enough for the sockets of a Ray started by hand.
+
+    A Ray that rnnjob starts takes /tmp if the system's temporary folder has a long path.
+    """
     folder = folder or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     spare = _LONGEST_SOCKET - len(folder + _RAY_BELOW_TEMP)
     if spare < 0:
         return Check(
             "temp folder",
             WARN,
-            f"{folder} is {-spare} characters too long for the sockets of a Ray below it",
+            f"{folder} is {-spare} characters too long for Ray's sockets below it",
             "export TMPDIR=/tmp before ray start",
         )
-    return Check("temp folder", OK, f"{folder}, short enough for Ray's sockets")
+    return Check("temp folder", OK, f"{folder} is short enough for Ray's sockets")
 
 
 def check_ray() -> Check:
@@ -117,5 +123,5 @@ def check_ray() -> Check:
         import ray
         import ray.job_submission  # needs ray[default]
     except (ImportError, OSError, RuntimeError) as error:
-        return Check("ray", FAIL, f"cannot be imported: {error}", "install ray[default,train] anew")
+        return Check("ray", FAIL, f"cannot be imported: {error}", "reinstall ray[default,train]")
     return Check("ray", OK, ray.__version__)

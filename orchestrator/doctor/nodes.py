@@ -1,4 +1,7 @@
-"""The reports of a cluster's nodes in a few lines: one of what most find, one for each other."""
+"""Sum up the reports of a cluster's nodes.
+
+Each check has one line for the finding that most nodes share, and one for each other node.
+"""
 
 import platform
 from collections import Counter
@@ -10,59 +13,63 @@ from orchestrator.doctor import findings
 from orchestrator.doctor.check import FAIL, OK, Check, state_of_disk, state_of_memory
 from orchestrator.doctor.data import Shard
 from orchestrator.doctor.findings import Finding, without_build
-from orchestrator.node_report import DRIVER, PACKAGES, NodeReport
+from orchestrator.doctor.node_report import DRIVER, PACKAGES, NodeReport
 
-_SILENT = "look at it in the dashboard: its Ray, or a file system there, may hang"
-_Look = Callable[[NodeReport], Finding]
+_SILENT = "look at the node in the dashboard: Ray or a file system there may hang"
+_NodeCheck = Callable[[NodeReport], Finding]
 
 
-def judge(
+def judge_reports(
     reports: list[NodeReport], nodes: list[Node], shard: Shard | None, took: str
 ) -> list[Check]:
-    """All checks of the nodes.
+    """Return all checks of the nodes and of the driver.
 
     Args:
-        nodes: those that should have answered, beside the driver.
-        shard: what this machine left in the storage; None where it could not.
-        took: how long was waited, in words.
+        nodes: the nodes that should have reported, in addition to the driver.
+        shard: the shard that this machine wrote to the storage; None if it could not write it.
+        took: how long the reports took, in words, such as "within 4 s".
     """
     by_id = {report.place: report for report in reports}
-    places = _places(nodes, by_id)
+    places = _name_places(nodes, by_id)
     checks = sum_up("answer", {name: _answer(by_id.get(i), took) for i, name in places.items()})
     answers = {name: by_id[i] for i, name in places.items() if i in by_id and not by_id[i].error}
-    for what, look in _looks(list(answers.values()), nodes, shard).items():
-        checks += sum_up(what, {name: look(report) for name, report in answers.items()})
+    for label, check in _node_checks(list(answers.values()), nodes, shard).items():
+        checks += sum_up(label, {name: check(report) for name, report in answers.items()})
     return checks
 
 
-def sum_up(what: str, found: Mapping[str, Finding]) -> list[Check]:
-    """A line for what most places find, and one for each place that finds something else.
+def sum_up(label: str, by_place: Mapping[str, Finding]) -> list[Check]:
+    """Return a line for the most frequent finding, and one for each place with another finding.
 
-    `found`: by the names of the places.
+    `by_place`: the finding of each place, by the place's name.
     """
-    counts = Counter(found.values())
-    most = max(counts, key=lambda one: (counts[one], one.state == OK), default=None)
+    counts = Counter(by_place.values())
+    usual = max(counts, key=lambda finding: (counts[finding], finding.state == OK), default=None)
     checks = []
-    if most and (counts[most] > 1 or len(found) == 1):
-        agreed = [place for place in found if found[place] == most]
-        detail = f"{_listed(agreed, list(found))}: {most.detail}"
-        checks = [Check(f"nodes: {what}", most.state, detail, most.cure)]
-        found = {place: one for place, one in found.items() if one != most}
+    if usual and (counts[usual] > 1 or len(by_place) == 1):
+        agreed = [place for place in by_place if by_place[place] == usual]
+        detail = f"{_describe_places(agreed, list(by_place))}: {usual.detail}"
+        checks = [Check(f"nodes: {label}", usual.state, detail, usual.cure)]
+        by_place = {place: finding for place, finding in by_place.items() if finding != usual}
     return checks + [
-        Check(f"{place}: {what}", one.state, one.detail, one.cure) for place, one in found.items()
+        Check(f"{place}: {label}", finding.state, finding.detail, finding.cure)
+        for place, finding in by_place.items()
     ]
 
 
-def _listed(some: list[str], all_: list[str]) -> str:
-    """`driver and all 3 nodes`, `2 of 3 nodes`."""
-    there, of = (sum(place != DRIVER for place in places) for places in (some, all_))
-    every = f"all {of} nodes" if of > 1 else "the one node"
-    nodes = every if there == of else f"{there} of {of} nodes"
+def _describe_places(some: list[str], all_: list[str]) -> str:
+    """Return for instance `driver and all 3 nodes`, or `2 of 3 nodes`."""
+    num, total = (sum(place != DRIVER for place in places) for places in (some, all_))
+    every = f"all {total} nodes" if total > 1 else "the only node"
+    nodes = every if num == total else f"{num} of {total} nodes"
     return f"{DRIVER} and {nodes}" if DRIVER in some else nodes
 
 
-def _places(nodes: list[Node], answered: Iterable[str]) -> dict[str, str]:
-    """A name for each id, all different. `answered`: ids, some of nodes that came meanwhile."""
+def _name_places(nodes: list[Node], answered: Iterable[str]) -> dict[str, str]:
+    """Return a unique name for each id.
+
+    `answered`: the ids of all reports. They may include nodes that joined after `nodes` was listed.
+    """
     times = Counter(node.name for node in nodes)
     names = {
         node.node_id: node.name if times[node.name] == 1 else f"{node.name} {_short(node.node_id)}"
@@ -84,21 +91,23 @@ def _answer(report: NodeReport | None, took: str) -> Finding:
     return Finding(OK, f"answered {took}")
 
 
-def _looks(answers: list[NodeReport], nodes: list[Node], shard: Shard | None) -> dict[str, _Look]:
-    """The checks of one report each, where they need to know of the others."""
+def _node_checks(
+    answers: list[NodeReport], nodes: list[Node], shard: Shard | None
+) -> dict[str, _NodeCheck]:
+    """Return the checks of one report. Some compare it with the other reports."""
     here = versions_here()
     usual = {
-        name: _most(without_build(r.versions[name]) for r in answers if name in r.versions)
+        name: _most_frequent(without_build(r.versions[name]) for r in answers if name in r.versions)
         for name in here
     }
-    usual_nccl = _most(report.nccl for report in answers if report.nccl)
+    usual_nccl = _most_frequent(report.nccl for report in answers if report.nccl)
     offered = {node.node_id: node.gpus_total for node in nodes}
     disks = [r.disk_free for r in answers if state_of_disk(r.disk_free) == OK]
     memories = [r.memory_free for r in answers if state_of_memory(r.memory_free) == OK]
-    looks: dict[str, _Look] = {"storage": findings.storage}
+    checks: dict[str, _NodeCheck] = {"storage": findings.storage}
     if shard is not None:
-        looks["data"] = lambda report: findings.data(report, shard)
-    return looks | {
+        checks["data"] = lambda report: findings.data(report, shard)
+    return checks | {
         "packages": lambda report: findings.packages(report, usual, here),
         "gpus": lambda report: findings.gpus(report, offered.get(report.place, 0.0)),
         "nccl": lambda report: findings.nccl(report, usual_nccl),
@@ -108,10 +117,10 @@ def _looks(answers: list[NodeReport], nodes: list[Node], shard: Shard | None) ->
 
 
 def versions_here() -> dict[str, str]:
-    """Of Python and of what a job needs of a cluster, without builds."""
+    """Return this machine's versions of Python and of PACKAGES, without builds' names."""
     versions = {name: without_build(metadata.version(name)) for name in PACKAGES}
     return {"python": platform.python_version(), **versions}
 
 
-def _most(versions: Iterable[str]) -> str:
-    return max(Counter(versions).items(), key=lambda one: one[1], default=("", 0))[0]
+def _most_frequent(versions: Iterable[str]) -> str:
+    return max(Counter(versions).items(), key=lambda item: item[1], default=("", 0))[0]

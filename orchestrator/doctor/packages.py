@@ -1,4 +1,4 @@
-"""Checks of Python and of the packages, against what rnnjob declares."""
+"""Check the versions of Python and of the packages that rnnjob requires."""
 
 import platform
 import sys
@@ -18,9 +18,10 @@ _PACKAGE = "rnnjob"
 
 @lru_cache(maxsize=1)
 def declared() -> tuple[str, tuple[str, ...]]:
-    """The Pythons and the packages that rnnjob asks for.
+    """Return the Python versions and the packages that rnnjob requires.
 
-    From pyproject.toml in a checkout, which may be newer than what pip noted when it installed it.
+    In a checkout they are read from pyproject.toml, which may be newer than the metadata that pip
+    wrote when it installed the package.
     """
     file = Path(__file__).parents[2] / "pyproject.toml"
     if sys.version_info >= (3, 11) and file.is_file():
@@ -33,34 +34,38 @@ def declared() -> tuple[str, tuple[str, ...]]:
     return metadata.metadata(_PACKAGE)["Requires-Python"], tuple(requires)
 
 
-def range_of(package: str) -> str:
-    """The versions of a package, or of `python`, that rnnjob is made for."""
+def required_versions(package: str) -> str:
+    """Return the range of versions that rnnjob requires of a package, or of `python`."""
     from packaging.requirements import Requirement
 
     pythons, requirements = declared()
     if package == "python":
         return pythons
-    found = (Requirement(line) for line in requirements)
-    return next(str(one.specifier) for one in found if one.name == package and not one.marker)
+    parsed = (Requirement(line) for line in requirements)
+    return next(str(r.specifier) for r in parsed if r.name == package and not r.marker)
 
 
 def fits(version: str, versions: str) -> bool:
-    """Whether a version is within a range such as `>=2,<3`."""
+    """Return whether a version is within a range such as `>=2,<3`."""
     from packaging.specifiers import SpecifierSet
 
     return SpecifierSet(versions).contains(version, prereleases=True)
 
 
 def check_python(version: str | None = None) -> Check:
-    """Whether this Python, or another version of it, is one that rnnjob is made for."""
-    version, wanted = version or platform.python_version(), range_of("python")
+    """Check a Python version, by default that of this Python."""
+    version, wanted = version or platform.python_version(), required_versions("python")
     if fits(version, wanted):
         return Check("python", OK, f"{version}, {sys.executable}")
-    return Check("python", FAIL, f"{version}, and rnnjob needs {wanted}", "install such a Python")
+    detail = f"{version}, but rnnjob needs {wanted}"
+    return Check("python", FAIL, detail, f"install Python {wanted}")
 
 
 def check_packages(requirements: Iterable[str] | None = None) -> list[Check]:
-    """Each package that rnnjob depends on. `requirements`: others than its own."""
+    """Check each package that rnnjob depends on.
+
+    `requirements`: check these requirements instead of rnnjob's own.
+    """
     from packaging.requirements import Requirement
 
     wanted = map(Requirement, declared()[1] if requirements is None else requirements)
@@ -78,7 +83,7 @@ def _check_package(requirement: "Requirement") -> Check:
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
-        return Check(name, FAIL, f"not installed; {needed} is needed", cure)
+        return Check(name, FAIL, f"not installed, but rnnjob needs {needed}", cure)
     if fits(version, str(needed)):
         return Check(name, OK, version)
-    return Check(name, FAIL, f"{version}, and rnnjob needs {needed}", cure)
+    return Check(name, FAIL, f"{version}, but rnnjob needs {needed}", cure)

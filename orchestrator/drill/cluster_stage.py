@@ -1,5 +1,7 @@
-"""A job on a cluster through Ray Jobs. Most faults are injected by a short Ray job beside it, which
-works on any cluster that takes jobs."""
+"""Run a drill's job on a cluster through Ray Jobs.
+
+A short Ray job injects most faults. This works on any cluster that accepts jobs.
+"""
 
 import contextlib
 import random
@@ -12,30 +14,30 @@ from typing import Any
 
 from orchestrator import runs
 from orchestrator.client import Client
-from orchestrator.cluster import local
+from orchestrator.cluster import local_cluster
+from orchestrator.cluster.capacity import ResourceRequest
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import list_nodes
 from orchestrator.drill import inject
-from orchestrator.drill.damage import newest_whole
-from orchestrator.drill.faults import Strike, missed
+from orchestrator.drill.checkpoint_damage import newest_intact_step
+from orchestrator.drill.fault_schedule import NODE, RESIZE, Fault
+from orchestrator.drill.faults import Injection, missed
 from orchestrator.drill.follower import Follower
-from orchestrator.drill.plan import NODE, RESIZE, Fault
-from orchestrator.job_spec import JobSpec
-from orchestrator.launchers.request import Shipping, packages
-from orchestrator.launchers.short_job import Ended, run_short_job
-from orchestrator.observer import Observer
-from orchestrator.room import Need
+from orchestrator.launch.request import Shipping, packages
+from orchestrator.launch.short_job import EndedJob, run_short_job
+from orchestrator.observe.observer import Observer
 from orchestrator.runs import RunStatus
+from orchestrator.spec.job_spec import JobSpec
 from workers.errors import JobError
-from workers.run_folder import RunFolder
+from workers.records.run_folder import RunFolder
 from workers.secrets import write_package
 
-_MOST_S = 24 * 3600.0
-"""How long an injecting job may wait for its step."""
+_MAX_WAIT_S = 24 * 3600.0
+"""How long the job that injects a fault may wait for the fault's step."""
 
 
 class ClusterStage:
-    """One run on a cluster of others, or on a local one that the drill may add nodes to."""
+    """One run on an existing cluster. The drill can add nodes to it if it is a local cluster."""
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class ClusterStage:
         shipping: Shipping,
         local_name: str | None = None,
     ) -> None:
-        """`local_name`: of the cluster, where it is one that `rnnjob cluster up --local` began."""
+        """`local_name`: the cluster's name if `rnnjob cluster up --local` started it."""
         self.where = connection.address
         self._client, self._connection = client, connection
         self._spec, self._shipping, self._local_name = spec, shipping, local_name
@@ -69,15 +71,15 @@ class ClusterStage:
         assert self._observer is not None
         return self._observer.status()
 
-    def strike(self, fault: Fault, follower: Follower) -> Strike:
+    def inject(self, fault: Fault, follower: Follower) -> Injection:
         if fault.kind == RESIZE:
             return self._stop_to_resize(fault, follower)
         job_id = f"{self._run.run_id}-{fault.kind}-{secrets.token_hex(2)}"
-        with self._runtime_env() as environment, follower.looking():
+        with self._runtime_env() as environment, follower.reading_in_background():
             ended = run_short_job(
-                self._connection, job_id, self._entrypoint(fault), environment, _MOST_S
+                self._connection, job_id, self._entrypoint(fault), environment, _MAX_WAIT_S
             )
-        return inject.read_strike(ended.log) or missed(_why_it_ended(ended))
+        return inject.read_injection(ended.log) or missed(_why_it_ended(ended))
 
     def _entrypoint(self, fault: Fault) -> str:
         job_id = self.status().job_id or self._run.run_id
@@ -92,33 +94,33 @@ class ClusterStage:
                 modules.append(str(write_package(Path(scratch), self._shipping.secrets)))
             yield {"py_modules": modules, "env_vars": dict(self._shipping.env)}
 
-    def _stop_to_resize(self, fault: Fault, follower: Follower) -> Strike:
+    def _stop_to_resize(self, fault: Fault, follower: Follower) -> Injection:
         if not follower.wait_for(fault, self.is_over):
             return missed("the run was over")
         before, attempt = follower.workers, follower.attempt
-        others = [num for num in range(1, self._most_workers() + 1) if num != before]
+        others = [num for num in range(1, self._max_workers() + 1) if num != before]
         if not others:
             return missed("the cluster has no room for another number of workers")
         self._resize_to = random.Random(fault.draw).choice(others)
-        with contextlib.suppress(JobError):  # it may have ended just now
+        with contextlib.suppress(JobError):  # the run may have ended just now
             self._client.stop(self._run.run_id)
         follower.wait_until(lambda: False, self.is_over)
         if self.status().state != runs.STOPPED:
             return missed("the run was over")
         target = f"from {before} to {self._resize_to} workers"
-        checkpoint = newest_whole(self._run)
-        return Strike(hit=True, target=target, checkpoint=checkpoint, attempt=attempt)
+        checkpoint = newest_intact_step(self._run)
+        return Injection(hit=True, target=target, checkpoint=checkpoint, attempt=attempt)
 
-    def _most_workers(self) -> int:
-        """That fit the nodes which are alive, each with a shard."""
-        each = Need.of(self._spec).each["CPU"]
+    def _max_workers(self) -> int:
+        """Return how many workers fit on the nodes that are alive, at most one per shard."""
+        per_worker = ResourceRequest.of(self._spec).per_worker["CPU"]
         nodes = [node for node in list_nodes(self._connection) if node.is_alive]
-        room = sum(int(node.cpus_total // each) for node in nodes)
-        return min(room, self._spec.dataset.num_shards)
+        capacity = sum(int(node.cpus_total // per_worker) for node in nodes)
+        return min(capacity, self._spec.dataset.num_shards)
 
-    def mend(self, fault: Fault) -> None:
+    def recover(self, fault: Fault) -> None:
         if fault.kind == NODE and self._local_name:
-            local.add_node(self._local_name)
+            local_cluster.add_node(self._local_name)
         if fault.kind == RESIZE:
             scaling = {"scaling.workers": self._resize_to}
             self._client.resume(self._run.run_id, scaling, self._shipping)
@@ -130,7 +132,7 @@ class ClusterStage:
                 self._client.stop(self._run.run_id, force=True)
 
 
-def _why_it_ended(ended: Ended) -> str:
+def _why_it_ended(ended: EndedJob) -> str:
     if ended.job is None:
         return "the cluster lost the job that injects the fault"
     lines = [line.strip() for line in ended.job.message.splitlines() if line.strip()]

@@ -1,67 +1,68 @@
-"""Striking a process, and what can be told of the run at that moment."""
+"""Kill a process of a run, and record the state of the run at that moment."""
 
 from dataclasses import dataclass, replace
 
 import psutil
 
-from orchestrator.cluster.processes import lives
-from orchestrator.drill.damage import damage_newest, newest_whole
-from orchestrator.drill.plan import STORAGE
-from workers.run_folder import RunFolder
+from orchestrator.cluster.local_processes import is_alive
+from orchestrator.drill.checkpoint_damage import damage_newest, newest_intact_step
+from orchestrator.drill.fault_schedule import STORAGE
+from workers.records.run_folder import RunFolder
 
 _GONE_S = 10.0
 
 
 @dataclass(frozen=True)
-class Strike:
-    """A fault as it was injected, or why it could not be."""
+class Injection:
+    """What injecting a fault did, or why the fault could not be injected."""
 
     hit: bool
     target: str = ""
-    """What was hit, in words."""
+    """A description of what was hit."""
     checkpoint: int = 0
-    """The newest whole one that was left, so that no step up to it may be lost."""
+    """The step of the newest intact checkpoint that was left. No step up to it may be repeated."""
     damaged: int | None = None
-    """The step of the checkpoint that was damaged."""
+    """The step of the checkpoint that was damaged; None if none was."""
     note: str = ""
+    """Why the fault was not injected."""
     attempt: int = 0
-    """Which start of the workers it hit."""
+    """The number of the start of the workers that the fault hit, from 1."""
 
 
-def missed(why: str) -> Strike:
-    return Strike(hit=False, note=why)
+def missed(why: str) -> Injection:
+    return Injection(hit=False, note=why)
 
 
-def kill(process: psutil.Process, run: RunFolder, kind: str, draw: int) -> Strike:
-    """Ends a process at once, like a machine that is lost; verified: what lives on was not hit.
+def kill(process: psutil.Process, run: RunFolder, kind: str, draw: int) -> Injection:
+    """Kill a process at once, as if its machine were lost, and verify that it is gone.
 
-    For STORAGE the newest checkpoint is damaged first, while the process stands still.
+    For STORAGE, damage the newest checkpoint first, while the process is suspended.
     """
     try:
         name = f"pid {process.pid} ({process.name()})"
-        strike = _damaged(process, run, draw) if kind == STORAGE else _as_it_is(run)
-        if not strike.hit:
+        injection = _with_damage(process, run, draw) if kind == STORAGE else _without_damage(run)
+        if not injection.hit:
             process.resume()
-            return strike
+            return injection
         process.kill()
     except psutil.NoSuchProcess:
-        return missed(f"pid {process.pid} had ended before")
+        return missed(f"pid {process.pid} had already ended")
     except psutil.AccessDenied:
         return missed(f"pid {process.pid} may not be killed by this user")
     psutil.wait_procs([process], timeout=_GONE_S)
-    if lives(process):
-        return missed(f"{name} lives on")
-    return replace(strike, target=f"{strike.target}{name} killed")
+    if is_alive(process):
+        return missed(f"{name} is still alive")
+    return replace(injection, target=f"{injection.target}{name} killed")
 
 
-def _as_it_is(run: RunFolder) -> Strike:
-    return Strike(hit=True, checkpoint=newest_whole(run))
+def _without_damage(run: RunFolder) -> Injection:
+    return Injection(hit=True, checkpoint=newest_intact_step(run))
 
 
-def _damaged(process: psutil.Process, run: RunFolder, draw: int) -> Strike:
+def _with_damage(process: psutil.Process, run: RunFolder, draw: int) -> Injection:
     process.suspend()
     damage = damage_newest(run, draw)
     if damage is None:
         return missed("there was no checkpoint to damage")
-    target = f"checkpoint {damage.step}: {damage.what}; "
-    return Strike(True, target, newest_whole(run), damaged=damage.step)
+    target = f"checkpoint {damage.step}: {damage.description}; "
+    return Injection(True, target, newest_intact_step(run), damaged=damage.step)

@@ -1,19 +1,22 @@
-"""What a run says of itself while it goes on: the record that remains has each step once, this one
-the steps, too, that a fault cost."""
+"""Follow the metrics of a run while it goes on.
+
+In the end, metrics.jsonl has each step once. A follower also keeps the records of the steps that a
+fault made the run repeat.
+"""
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 
-from orchestrator.drill.damage import whole_checkpoints
-from orchestrator.drill.plan import STORAGE, Fault
-from workers.jsons import Json
-from workers.run_folder import MetricsTail, RunFolder
+from orchestrator.drill.checkpoint_damage import intact_steps
+from orchestrator.drill.fault_schedule import STORAGE, Fault
+from workers.records.run_folder import MetricsTail, RunFolder
+from workers.storage.typed_json import Json
 
 
 class Follower:
-    """Reads the records of a run as they come, and keeps each that ever was."""
+    """Reads the records of a run as they are written, and keeps all of them."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -21,24 +24,25 @@ class Follower:
         self._tail = MetricsTail(run)
         self._seen: set[tuple[str, int, float]] = set()
 
-    def look(self) -> None:
+    def read(self) -> None:
+        """Read the records that are new since the last call."""
         for record in self._tail.read():
-            # After a restart the file is written anew: the same records come again.
-            one = (record["kind"], record.get("step", 0), record["time"])
-            if one not in self._seen:
-                self._seen.add(one)
+            # A restart rewrites the file, so the tail returns the same records again.
+            key = (record["kind"], record.get("step", 0), record["time"])
+            if key not in self._seen:
+                self._seen.add(key)
                 self.records.append(record)
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[None]:
-        """Within it, another thread looks, so that this one can wait for something else."""
+    def reading_in_background(self) -> Iterator[None]:
+        """Read in another thread, so that this one can wait for something else."""
         done = threading.Event()
 
-        def look() -> None:
+        def keep_reading() -> None:
             while not done.wait(self.run.poll_s):
-                self.look()
+                self.read()
 
-        thread = threading.Thread(target=look, name="follower", daemon=True)
+        thread = threading.Thread(target=keep_reading, name="follower", daemon=True)
         thread.start()
         try:
             yield
@@ -48,38 +52,37 @@ class Follower:
 
     @property
     def step(self) -> int:
-        """The highest that was ever done."""
+        """The highest step that was ever done; 0 before the first."""
         return max((r["step"] for r in self.records if r["kind"] == "step"), default=0)
 
     @property
     def attempt(self) -> int:
-        """How often the workers have started."""
+        """How many times the workers have started."""
         return max((r["attempt"] for r in self.records if r["kind"] == "start"), default=0)
 
     @property
     def workers(self) -> int:
-        """Of the last start; 0 before the first."""
+        """The number of workers at the last start; 0 before the first."""
         return next((r["workers"] for r in reversed(self.records) if r["kind"] == "start"), 0)
 
     def wait_for(self, fault: Fault, is_over: Callable[[], bool]) -> bool:
-        """Returns when a fault is due; False where the run was over before.
+        """Wait until a fault is due. Returns False if the run ended before that.
 
-        Damage is due only once there is a checkpoint to be damaged.
+        A STORAGE fault is due only once there is a checkpoint to damage.
         """
         return self.wait_until(
             lambda: (
-                self.step >= fault.step
-                and (fault.kind != STORAGE or bool(whole_checkpoints(self.run)))
+                self.step >= fault.step and (fault.kind != STORAGE or bool(intact_steps(self.run)))
             ),
             is_over,
         )
 
     def wait_until(self, is_due: Callable[[], bool], is_over: Callable[[], bool]) -> bool:
-        """Keeps looking until a condition on the records holds; False where the run ended first."""
+        """Read until a condition on the records holds. Returns False if the run ended first."""
         while True:
-            # Asked before reading: what a run wrote before it ended must not be missed.
+            # Checked before reading, so that the last records before the run's end are not missed.
             over = is_over()
-            self.look()
+            self.read()
             if is_due():
                 return True
             if over:

@@ -1,8 +1,8 @@
-"""`python -m orchestrator.drill.inject KIND STEP DRAW RUN_URI JOB_ID`, as a Ray job beside the one
-that it disturbs.
+"""The Ray job that injects a fault into a run on the same cluster.
 
-Stands by at the target's node, and strikes when the run has come to the step. What it did is the
-last line that it prints.
+It is started with `python -m orchestrator.drill.inject KIND STEP DRAW RUN_URI JOB_ID`. It starts an
+actor on the target's node, waits until the run has reached the step, and lets the actor inject the
+fault. The last line that it prints says what it did.
 """
 
 import json
@@ -14,13 +14,13 @@ from typing import Any
 import psutil
 
 from orchestrator import runs
-from orchestrator.drill.damage import newest_whole
-from orchestrator.drill.faults import Strike, kill, missed
+from orchestrator.drill.checkpoint_damage import newest_intact_step
+from orchestrator.drill.fault_schedule import NODE, Fault
+from orchestrator.drill.faults import Injection, kill, missed
 from orchestrator.drill.follower import Follower
-from orchestrator.drill.plan import NODE, Fault
 from orchestrator.drill.targets import Target, find_target
 from workers import secrets
-from workers.run_folder import RunFolder
+from workers.records.run_folder import RunFolder
 
 _MARK = "rnnjob-drill "
 _NODE_GONE_S = 60.0
@@ -28,14 +28,14 @@ _POLL_S = 0.5
 
 
 def arguments(fault: Fault, run: RunFolder, job_id: str) -> list[str]:
-    """`job_id`: what Ray Jobs calls the run."""
+    """Return the arguments of `main`. `job_id`: the id of the run in Ray Jobs."""
     return [fault.kind, str(fault.step), str(fault.draw), run.storage.uri, job_id]
 
 
-def read_strike(log: str) -> Strike | None:
-    """What this program printed at its end, among lines of others."""
+def read_injection(log: str) -> Injection | None:
+    """Return what this program printed last; None if its output has no such line."""
     lines = [line for line in log.splitlines() if line.startswith(_MARK)]
-    return Strike(**json.loads(lines[-1].removeprefix(_MARK))) if lines else None
+    return Injection(**json.loads(lines[-1].removeprefix(_MARK))) if lines else None
 
 
 def main(kind: str, step: str, draw: str, run_uri: str, job_id: str) -> None:
@@ -43,11 +43,11 @@ def main(kind: str, step: str, draw: str, run_uri: str, job_id: str) -> None:
 
     secrets.load()
     ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-    strike = _inject(Fault(kind, int(step), int(draw)), RunFolder.at(run_uri), job_id)
-    print(_MARK + json.dumps(asdict(strike)), flush=True)
+    injection = _inject(Fault(kind, int(step), int(draw)), RunFolder.at(run_uri), job_id)
+    print(_MARK + json.dumps(asdict(injection)), flush=True)
 
 
-def _inject(fault: Fault, run: RunFolder, job_id: str) -> Strike:
+def _inject(fault: Fault, run: RunFolder, job_id: str) -> Injection:
     follower = Follower(run)
     over = missed("the run was over")
 
@@ -59,24 +59,26 @@ def _inject(fault: Fault, run: RunFolder, job_id: str) -> Strike:
     target = find_target(fault, job_id)
     if isinstance(target, str):
         return missed(target)
-    striker = _striker_at(target, fault, run)
+    injector = _start_injector(target, fault, run)
     if not follower.wait_for(fault, is_over):
         return over
-    return replace(_struck(striker, target, fault, run), attempt=follower.attempt)
+    return replace(_inject_now(injector, target, fault, run), attempt=follower.attempt)
 
 
-def _struck(striker: Any, target: Target, fault: Fault, run: RunFolder) -> Strike:
+def _inject_now(injector: Any, target: Target, fault: Fault, run: RunFolder) -> Injection:
     import ray
 
-    checkpoint = newest_whole(run)
+    checkpoint = newest_intact_step(run)
     try:
-        strike: Strike = ray.get(striker.strike.remote(), timeout=_NODE_GONE_S)
+        injection: Injection = ray.get(injector.inject.remote(), timeout=_NODE_GONE_S)
     except ray.exceptions.RayError as error:
-        strike = missed(f"the striking process answered no more: {type(error).__name__}")
-    if fault.kind == NODE and not strike.hit and _is_lost(target.node_id):
-        # It died with its node before it could answer.
-        strike = Strike(hit=True, target="its raylet killed", checkpoint=checkpoint)
-    return replace(strike, target=f"{target}: {strike.target}") if strike.hit else strike
+        injection = missed(f"the injecting process stopped answering: {type(error).__name__}")
+    if fault.kind == NODE and not injection.hit and _is_lost(target.node_id):
+        # The injecting process died with its node before it could answer.
+        injection = Injection(hit=True, target="its raylet killed", checkpoint=checkpoint)
+    if not injection.hit:
+        return injection
+    return replace(injection, target=f"{target}: {injection.target}")
 
 
 def _is_lost(node_id: str) -> bool:
@@ -90,8 +92,8 @@ def _is_lost(node_id: str) -> bool:
     return False
 
 
-class _Striker:
-    """Beside the target, started before it is needed."""
+class _Injector:
+    """An actor on the target's node. It is started early, so that it can inject without delay."""
 
     def __init__(self, pid: int, fault: Fault, run_uri: str) -> None:
         secrets.load()
@@ -99,7 +101,7 @@ class _Striker:
         self._process = _raylet_above(process) if fault.kind == NODE else process
         self._fault, self._run = fault, RunFolder.at(run_uri)
 
-    def strike(self) -> Strike:
+    def inject(self) -> Injection:
         return kill(self._process, self._run, self._fault.kind, self._fault.draw)
 
     def is_ready(self) -> bool:
@@ -107,19 +109,19 @@ class _Striker:
 
 
 def _raylet_above(process: psutil.Process) -> psutil.Process:
-    return next(one for one in process.parents() if one.name() == "raylet")
+    return next(parent for parent in process.parents() if parent.name() == "raylet")
 
 
-def _striker_at(target: Target, fault: Fault, run: RunFolder) -> Any:
-    """It takes no CPU: the workers may hold all."""
+def _start_injector(target: Target, fault: Fault, run: RunFolder) -> Any:
+    """Start the actor and wait until it is ready. It takes no CPU: the workers may hold all."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(target.node_id, soft=False)
-    actor = ray.remote(num_cpus=0, max_restarts=0)(_Striker).options(scheduling_strategy=there)
-    striker = actor.remote(target.pid, fault, run.storage.uri)
-    ray.get(striker.is_ready.remote())
-    return striker
+    on_node = NodeAffinitySchedulingStrategy(target.node_id, soft=False)
+    actor = ray.remote(num_cpus=0, max_restarts=0)(_Injector).options(scheduling_strategy=on_node)
+    injector = actor.remote(target.pid, fault, run.storage.uri)
+    ray.get(injector.is_ready.remote())
+    return injector
 
 
 if __name__ == "__main__":

@@ -1,48 +1,49 @@
-"""What each fault came to, from the records of the run: pure functions."""
+"""Derive the outcome of each fault from the records of the run. All functions are pure."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from orchestrator.drill.faults import Strike
-from orchestrator.drill.plan import Fault
-from workers.jsons import Json
+from orchestrator.drill.fault_schedule import Fault
+from orchestrator.drill.faults import Injection
+from workers.storage.typed_json import Json
 
 SURVIVED, MISSED, LOST = "survived", "missed", "not survived"
 
 
 @dataclass(frozen=True)
-class Struck:
-    """A fault that was injected, or was to be."""
+class InjectedFault:
+    """A planned fault, and what injecting it did."""
 
     fault: Fault
-    strike: Strike
+    injection: Injection
 
 
 @dataclass(frozen=True)
 class FaultOutcome:
-    """What became of the run by one fault. Steps and seconds are None where it did not go on."""
+    """The effect of one fault on the run. Steps and seconds are None if the run did not go on."""
 
     kind: str
     step: int
-    """Planned."""
+    """The step for which the fault was planned."""
     outcome: str
+    """SURVIVED, MISSED or LOST."""
     target: str
     note: str
     reached: int | None = None
     """The highest step that was on record before the run went on."""
     resumed_at: int | None = None
-    """The step it went on from."""
+    """The step from which the run went on."""
     checkpoint: int | None = None
-    """The newest whole one when the fault struck."""
+    """The step of the newest intact checkpoint when the fault was injected."""
     repeated_steps: int | None = None
     lost_s: float | None = None
-    """From the last record before the fault to the first one that is beyond it."""
+    """Seconds from the last record before the restart to the first one beyond `reached`."""
     workers: int | None = None
-    """After it."""
+    """The number of workers after the fault."""
 
     @property
     def repeated_too_much(self) -> bool:
-        """A whole checkpoint was there, and the run did not go on from it."""
+        """Whether the run went on from an earlier step than its newest intact checkpoint."""
         known = self.resumed_at is not None and self.checkpoint is not None
         return known and self.resumed_at < self.checkpoint  # type: ignore[operator]
 
@@ -51,35 +52,37 @@ class FaultOutcome:
 
 
 def outcomes_of(
-    struck: Sequence[Struck], records: Sequence[Json], succeeded: bool
+    injected: Sequence[InjectedFault], records: Sequence[Json], succeeded: bool
 ) -> list[FaultOutcome]:
-    """Args:
-    records: all that the run ever recorded, in that order; repeated steps are there twice.
-    succeeded: whether the run came to its end.
+    """Return the outcome of each fault.
+
+    Args:
+        records: all records that the run ever wrote, in their order, with repeated steps.
+        succeeded: whether the run reached its end.
     """
-    return [_outcome(one, records, succeeded) for one in struck]
+    return [_outcome(fault, records, succeeded) for fault in injected]
 
 
-def _outcome(struck: Struck, records: Sequence[Json], succeeded: bool) -> FaultOutcome:
-    fault, strike = struck.fault, struck.strike
-    start = next((i for i, r in enumerate(records) if _is_start_after(r, strike.attempt)), None)
-    told = FaultOutcome(fault.kind, fault.step, MISSED, strike.target, strike.note)
-    if not strike.hit:
-        return told
+def _outcome(injected: InjectedFault, records: Sequence[Json], succeeded: bool) -> FaultOutcome:
+    fault, injection = injected.fault, injected.injection
+    start = next((i for i, r in enumerate(records) if _is_start_after(r, injection.attempt)), None)
+    missed = FaultOutcome(fault.kind, fault.step, MISSED, injection.target, injection.note)
+    if not injection.hit:
+        return missed
     if start is None:
-        return replace(told, outcome=LOST, note="the workers did not start again")
+        return replace(missed, outcome=LOST, note="the workers did not start again")
     before, after = records[:start], records[start:]
     reached = max((r["step"] for r in before if r["kind"] == "step"), default=0)
     resumed_at = after[0]["step"]
     beyond = next((r for r in after if r["step"] > reached or r["kind"] == "test"), None)
-    outcome, note = _judged(strike, resumed_at, beyond is not None or succeeded)
+    outcome, note = _judge(injection, resumed_at, beyond is not None or succeeded)
     return replace(
-        told,
+        missed,
         outcome=outcome,
         note=note,
         reached=reached,
         resumed_at=resumed_at,
-        checkpoint=strike.checkpoint,
+        checkpoint=injection.checkpoint,
         repeated_steps=max(0, reached - resumed_at),
         lost_s=round(beyond["time"] - before[-1]["time"], 3) if beyond and before else None,
         workers=after[0]["workers"],
@@ -90,11 +93,11 @@ def _is_start_after(record: Json, attempt: int) -> bool:
     return bool(record["kind"] == "start" and record["attempt"] > attempt)
 
 
-def _judged(strike: Strike, resumed_at: int, went_beyond: bool) -> tuple[str, str]:
-    if strike.damaged is not None and resumed_at == strike.damaged:
+def _judge(injection: Injection, resumed_at: int, went_beyond: bool) -> tuple[str, str]:
+    if injection.damaged is not None and resumed_at == injection.damaged:
         return LOST, "the run went on from the damaged checkpoint"
     if not went_beyond:
-        return LOST, "the run did not come as far again"
-    if strike.damaged is not None and resumed_at > strike.damaged:
+        return LOST, "the run did not get beyond the step that it had reached"
+    if injection.damaged is not None and resumed_at > injection.damaged:
         return MISSED, "a newer checkpoint was saved before the worker was gone"
-    return SURVIVED, strike.note
+    return SURVIVED, injection.note

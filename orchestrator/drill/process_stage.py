@@ -1,4 +1,7 @@
-"""A job in one process without Ray: faults kill the process, and `rnnjob resume` takes it up."""
+"""Run a drill's job in one process without Ray.
+
+A fault kills the process, and `rnnjob resume` continues the run.
+"""
 
 import contextlib
 import os
@@ -11,17 +14,17 @@ from pathlib import Path
 import psutil
 
 from orchestrator import runs
-from orchestrator.drill.faults import Strike, kill, missed
+from orchestrator.drill.fault_schedule import DRIVER, STORAGE, Fault
+from orchestrator.drill.faults import Injection, kill, missed
 from orchestrator.drill.follower import Follower
-from orchestrator.drill.plan import DRIVER, STORAGE, Fault
-from orchestrator.job_spec import JobSpec
 from orchestrator.runs import RunStatus
+from orchestrator.spec.job_spec import JobSpec
 from workers.errors import JobError, NoSuchRunError
-from workers.run_folder import RunFolder
-from workers.storage import Storage
+from workers.records.run_folder import RunFolder
+from workers.storage.storage import Storage
 
 KINDS = (DRIVER, STORAGE)
-"""What can be injected here: there are neither nodes nor other workers."""
+"""The faults that can be injected here: one process has neither nodes nor several workers."""
 _RNNJOB = (sys.executable, "-c", "from orchestrator.cli import run; run()")
 
 
@@ -31,7 +34,7 @@ class ProcessStage:
     where = "one process"
 
     def __init__(self, spec: JobSpec) -> None:
-        """`spec`: checked, so that its paths are absolute."""
+        """`spec`: a spec that was checked, so its paths are absolute."""
         self._spec = spec
         self._scratch = tempfile.TemporaryDirectory(prefix="rnnjob-drill-")
         self._run = RunFolder(Storage(spec.storage))
@@ -48,11 +51,11 @@ class ProcessStage:
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [*_RNNJOB, *words],
-                cwd=self._scratch.name,  # a user's folder may have a `workers` of its own
+                cwd=self._scratch.name,  # the user's folder may contain another package `workers`
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is ours to handle
+                start_new_session=True,  # Ctrl-C must reach the drill only, which then ends the run
                 env={**os.environ, "NO_COLOR": "1"},
             )
 
@@ -64,27 +67,27 @@ class ProcessStage:
         return self._process is None or self._process.poll() is not None
 
     def status(self) -> RunStatus:
-        """Raises JobError where it did not come as far as to have one."""
+        """Return the run's status. Raises JobError if the process ended before it wrote one."""
         try:
             return runs.read_status(self._run)
         except NoSuchRunError as error:
-            said = self._log.read_text(errors="replace").strip().splitlines()
+            lines = self._log.read_text(errors="replace").strip().splitlines()
             raise JobError(
-                f"{self._run.run_id} did not start: {said[0] if said else 'it said nothing'}",
-                "try the same job with rnnjob submit --local",
+                f"{self._run.run_id} did not start: {lines[0] if lines else 'it printed no error'}",
+                "run the same job with rnnjob submit --local",
             ) from error
 
-    def strike(self, fault: Fault, follower: Follower) -> Strike:
+    def inject(self, fault: Fault, follower: Follower) -> Injection:
         if not follower.wait_for(fault, self.is_over) or self._process is None:
             return missed("the run was over")
         try:
             process = psutil.Process(self._process.pid)
         except psutil.NoSuchProcess:
             return missed("the run was over")
-        strike = kill(process, self._run, fault.kind, fault.draw)
-        return replace(strike, attempt=follower.attempt)
+        injection = kill(process, self._run, fault.kind, fault.draw)
+        return replace(injection, attempt=follower.attempt)
 
-    def mend(self, fault: Fault) -> None:
+    def recover(self, fault: Fault) -> None:
         if self._process:
             self._process.wait()
         storage = self._run.storage.parent_uri

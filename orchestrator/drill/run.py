@@ -1,4 +1,4 @@
-"""The drill: a job undisturbed, the same job with faults, and what that proves."""
+"""Run a drill: run a job undisturbed, run it again with faults, and compare the two runs."""
 
 import contextlib
 import time
@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from orchestrator import runs
+from orchestrator.drill.fault_schedule import Fault
 from orchestrator.drill.follower import Follower
-from orchestrator.drill.outcomes import FaultOutcome, Struck, outcomes_of
-from orchestrator.drill.plan import Fault
+from orchestrator.drill.outcomes import FaultOutcome, InjectedFault, outcomes_of
 from orchestrator.drill.stage import Stage
-from orchestrator.drill.verdict import Check, Left, checks_of
+from orchestrator.drill.verdict import Check, FinishedRun, compare_runs
 from orchestrator.runs import RunStatus
 from workers.errors import JobError
-from workers.jsons import Json
-from workers.run_folder import RunFolder
+from workers.records.run_folder import RunFolder
+from workers.storage.typed_json import Json
 
 SCHEMA_VERSION = 1
 Note = Callable[[str], None]
+"""A function that shows one line about the drill's progress."""
 
 
 def undisturbed_id(run_id: str) -> str:
@@ -30,10 +31,10 @@ def disturbed_id(run_id: str) -> str:
 
 @dataclass(frozen=True)
 class Drill:
-    """What is to be done."""
+    """The plan of a drill."""
 
     run_id: str
-    """Of the two runs, the first part."""
+    """The first part of the ids of the two runs."""
     seed: int
     faults: tuple[Fault, ...]
     num_steps: int
@@ -42,19 +43,19 @@ class Drill:
 
 @dataclass(frozen=True)
 class Report:
-    """What a drill found."""
+    """The result of a drill."""
 
     drill: Drill
     where: str
-    undisturbed: Left
-    disturbed: Left
+    undisturbed: FinishedRun
+    disturbed: FinishedRun
     faults: list[FaultOutcome]
     checks: list[Check]
     wall_s: float
 
     @property
     def equal(self) -> bool:
-        """Nothing was lost: all that was compared is the same, and a fault was survived."""
+        """Whether nothing was lost: all compared values are equal, and a fault was survived."""
         return all(check.ok for check in self.checks)
 
     def to_json(self) -> Json:
@@ -73,61 +74,63 @@ class Report:
 
 
 def run_drill(drill: Drill, undisturbed: Stage, disturbed: Stage, note: Note) -> Report:
-    """Raises JobError where the undisturbed run fails, or one cannot be started; whatever happens,
-    nothing of the two runs on."""
+    """Run the job on both stages and compare the runs. No process of either run remains.
+
+    Raises JobError if the undisturbed run fails, or if a run cannot be started.
+    """
     begun = time.monotonic()
-    ours = _undisturbed(undisturbed_id(drill.run_id), undisturbed, note)
+    expected = _run_undisturbed(undisturbed_id(drill.run_id), undisturbed, note)
     with contextlib.closing(disturbed):
         run = disturbed.start(disturbed_id(drill.run_id))
         note(f"{run.run_id}: with faults, on {disturbed.where}")
         follower = Follower(run)
-        struck = list(_disturb(drill.faults, disturbed, follower, note))
+        injected = list(_disturb(drill.faults, disturbed, follower, note))
         follower.wait_until(lambda: False, disturbed.is_over)
-        theirs = _left(run, disturbed.status())
-    faults = outcomes_of(struck, follower.records, theirs.state == runs.SUCCEEDED)
-    checks = checks_of(ours, theirs, faults, drill.num_steps, drill.train_rows)
+        actual = _finished_run(run, disturbed.status())
+    faults = outcomes_of(injected, follower.records, actual.state == runs.SUCCEEDED)
+    checks = compare_runs(expected, actual, faults, drill.num_steps, drill.train_rows)
     wall_s = time.monotonic() - begun
-    return Report(drill, disturbed.where, ours, theirs, faults, checks, wall_s)
+    return Report(drill, disturbed.where, expected, actual, faults, checks, wall_s)
 
 
-def _undisturbed(run_id: str, stage: Stage, note: Note) -> Left:
+def _run_undisturbed(run_id: str, stage: Stage, note: Note) -> FinishedRun:
     with contextlib.closing(stage):
         run = stage.start(run_id)
         note(f"{run.run_id}: undisturbed, on {stage.where}")
         Follower(run).wait_until(lambda: False, stage.is_over)
-        left = _left(run, stage.status())
-    if left.state != runs.SUCCEEDED:
+        finished = _finished_run(run, stage.status())
+    if finished.state != runs.SUCCEEDED:
         raise JobError(
-            f"the undisturbed run {run_id} {left.state}: {left.reason}",
-            f"see {runs.next_command(run, 'show')}; there is nothing to hold a drill against",
+            f"the undisturbed run {run_id} ended as {finished.state}: {finished.reason}",
+            f"see {runs.next_command(run, 'show')}; a drill needs this run for its comparison",
         )
-    return left
+    return finished
 
 
 def _disturb(
     faults: Sequence[Fault], stage: Stage, follower: Follower, note: Note
-) -> Iterator[Struck]:
-    """One fault after the other, each when the run has got over the one before."""
+) -> Iterator[InjectedFault]:
+    """Inject one fault after the other, each once the run has recovered from the one before."""
     for fault in faults:
-        strike = stage.strike(fault, follower)
-        follower.look()
-        yield Struck(fault, strike)
-        told = strike.target if strike.hit else f"missed: {strike.note}"
-        note(f"step {follower.step}: {fault.kind}: {told}")
-        if strike.hit:
-            with follower.looking():
-                stage.mend(fault)
-            _recovered(stage, follower, note)
+        injection = stage.inject(fault, follower)
+        follower.read()
+        yield InjectedFault(fault, injection)
+        effect = injection.target if injection.hit else f"missed: {injection.note}"
+        note(f"step {follower.step}: {fault.kind}: {effect}")
+        if injection.hit:
+            with follower.reading_in_background():
+                stage.recover(fault)
+            _wait_for_next_step(stage, follower, note)
 
 
-def _recovered(stage: Stage, follower: Follower, note: Note) -> None:
+def _wait_for_next_step(stage: Stage, follower: Follower, note: Note) -> None:
     reached, begun = follower.step, time.monotonic()
     if follower.wait_until(lambda: follower.step > reached, stage.is_over):
-        note(f"step {follower.step}: beyond it after {time.monotonic() - begun:.1f} s")
+        note(f"step {follower.step}: recovered after {time.monotonic() - begun:.1f} s")
 
 
-def _left(run: RunFolder, status: RunStatus) -> Left:
-    return Left(
+def _finished_run(run: RunFolder, status: RunStatus) -> FinishedRun:
+    return FinishedRun(
         run_id=run.run_id,
         state=status.state,
         reason=status.reason,

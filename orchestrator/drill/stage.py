@@ -1,41 +1,43 @@
-"""The seam between a drill and where its run takes place."""
+"""The interface between a drill and the place where its run takes place."""
 
 from typing import Protocol
 
-from orchestrator.drill.faults import Strike
+from orchestrator.drill.fault_schedule import Fault
+from orchestrator.drill.faults import Injection
 from orchestrator.drill.follower import Follower
-from orchestrator.drill.plan import Fault
 from orchestrator.runs import RunStatus
-from workers.run_folder import RunFolder
+from workers.records.run_folder import RunFolder
 
 
 class Stage(Protocol):
-    """Runs one job, and can disturb it."""
+    """Runs one job, and can inject faults into it."""
 
     where: str
-    """In words."""
+    """A description of the place, for people."""
 
     def start(self, run_id: str) -> RunFolder:
-        """Starts the job and returns. Raises JobError."""
+        """Start the job and return without waiting for its end. Raises JobError."""
         ...
 
     def is_over(self) -> bool:
-        """Whether the run has ended, well or not, and does not go on by itself."""
+        """Whether the run has ended, successfully or not, and does not continue by itself."""
         ...
 
     def status(self) -> RunStatus:
-        """Of a run that is over."""
+        """Return the status of a run that is over."""
         ...
 
-    def strike(self, fault: Fault, follower: Follower) -> Strike:
-        """Waits until a fault is due, and injects it."""
+    def inject(self, fault: Fault, follower: Follower) -> Injection:
+        """Wait until a fault is due, and inject it."""
         ...
 
-    def mend(self, fault: Fault) -> None:
-        """What a run cannot do by itself after a fault that hit: a node joins, somebody resumes
-        it. Raises JobError."""
+    def recover(self, fault: Fault) -> None:
+        """After a fault that hit, do what the run cannot do by itself: add a node, or resume it.
+
+        Raises JobError.
+        """
         ...
 
     def close(self) -> None:
-        """Ends what still runs."""
+        """End the run if it is not over."""
         ...

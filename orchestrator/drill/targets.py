@@ -1,39 +1,39 @@
-"""Finds, on the cluster, the process that a fault is to hit."""
+"""Find the process on the cluster that a fault is to hit."""
 
 import random
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.drill.plan import DRIVER, NODE, Fault
+from orchestrator.drill.fault_schedule import DRIVER, NODE, Fault
 
 _WORKER_CLASS = "RayTrainWorker"
-_MOST_ACTORS = 10_000
+_MAX_ACTORS = 10_000
 _HEAD = "node:__internal_head__"
-"""A resource that only the head has."""
+"""A Ray resource that only the head node has."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A process of the run: of a worker for all kinds but DRIVER."""
+    """A process of the run: the driver if the fault is DRIVER, otherwise a worker."""
 
-    what: str
+    role: str
     pid: int
     node_id: str
 
     def __str__(self) -> str:
-        return f"{self.what} on node {self.node_id[:12]}"
+        return f"{self.role} on node {self.node_id[:12]}"
 
 
 def find_target(fault: Fault, job_id: str) -> Target | str:
-    """Why there is none, in words, where there is none.
+    """Return the target; if there is none, return the reason as a text.
 
-    `job_id`: what Ray Jobs calls the run.
+    `job_id`: the id of the run in Ray Jobs.
     """
     from ray.util import state
 
     job = next((job for job in state.list_jobs(detail=True) if job.submission_id == job_id), None)
     if job is None or job.driver_info is None:
-        return "its driver is not connected to Ray"
+        return "the driver of the run is not connected to Ray"
     if fault.kind == DRIVER:
         return Target("driver", int(job.driver_info.pid), job.driver_node_id)
     workers = _workers(job.job_id)
@@ -41,9 +41,9 @@ def find_target(fault: Fault, job_id: str) -> Target | str:
         spared = {job.driver_node_id, *_heads()}
         workers = [worker for worker in workers if worker.node_id not in spared]
         if not workers:
-            return "no worker is on a node other than the head's and the driver's"
+            return "all workers are on the head node or on the driver's node"
     if not workers:
-        return "no worker runs"
+        return "no worker is running"
     return random.Random(fault.draw).choice(workers)
 
 
@@ -57,10 +57,10 @@ def _workers(ray_job_id: str) -> list[Target]:
             ("state", "=", "ALIVE"),
         ],
         detail=True,
-        limit=_MOST_ACTORS,
+        limit=_MAX_ACTORS,
     )
-    found = [Target("worker", actor.pid, actor.node_id) for actor in actors]
-    return sorted(found, key=lambda worker: (worker.node_id, worker.pid))
+    workers = [Target("worker", actor.pid, actor.node_id) for actor in actors]
+    return sorted(workers, key=lambda worker: (worker.node_id, worker.pid))
 
 
 def _heads() -> list[str]:

@@ -1,4 +1,4 @@
-"""Bad input: one line of cause, one of cure, the right exit code, nothing half-written."""
+"""Bad input: a line with the cause, a line with the cure, the exit code, and no partial files."""
 
 import gzip
 import os
@@ -99,7 +99,7 @@ def test_a_bad_spec_file_is_refused(rnnjob: Cli, text: str) -> None:
     assert nothing_written(rnnjob)
 
 
-def _idx(folder: Path, stem: str, shape: tuple[int, ...]) -> Path:
+def _write_idx(folder: Path, stem: str, shape: tuple[int, ...]) -> Path:
     path = folder / f"{stem}-idx{len(shape)}-ubyte.gz"
     size = 1
     for n in shape:
@@ -111,16 +111,16 @@ def _idx(folder: Path, stem: str, shape: tuple[int, ...]) -> Path:
 
 @pytest.fixture
 def idx_dir(tmp_path: Path) -> Path:
-    """A tiny data set in the form of MNIST, all zeros."""
+    """A folder with a tiny data set in the format of MNIST. All its bytes are zero."""
     folder = tmp_path / "idx"
     folder.mkdir()
     for split, rows in (("train", 120), ("t10k", 20)):
-        _idx(folder, f"{split}-images", (rows, 28, 28))
-        _idx(folder, f"{split}-labels", (rows,))
+        _write_idx(folder, f"{split}-images", (rows, 28, 28))
+        _write_idx(folder, f"{split}-labels", (rows,))
     return folder
 
 
-def _refused(rnnjob: Cli, folder: Path, cause: str, cure: str) -> None:
+def _check_refused(rnnjob: Cli, folder: Path, cause: str, cure: str) -> None:
     for command in (("submit", "--local"), ("data", "prepare")):
         done = rnnjob(*command, "--dataset", "mnist", "--data-dir", str(folder))
         assert done.exit_code == 2
@@ -136,29 +136,32 @@ def test_idx_files_are_cut_and_trained_on(rnnjob: Cli, idx_dir: Path) -> None:
 
 def test_a_missing_idx_file_is_named(rnnjob: Cli, idx_dir: Path) -> None:
     (idx_dir / "t10k-labels-idx1-ubyte.gz").unlink()
-    _refused(rnnjob, idx_dir, "lacks t10k-labels-idx1-ubyte", "mnist-sample")
+    _check_refused(rnnjob, idx_dir, "lacks t10k-labels-idx1-ubyte", "mnist-sample")
 
 
 def test_a_missing_folder_is_named(rnnjob: Cli, tmp_path: Path) -> None:
-    _refused(rnnjob, tmp_path / "none", "does not exist", "--data-dir")
+    _check_refused(rnnjob, tmp_path / "none", "does not exist", "--data-dir")
 
 
 def test_a_truncated_idx_file_is_named(rnnjob: Cli, idx_dir: Path) -> None:
     path = idx_dir / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-100]))
-    _refused(rnnjob, idx_dir, "train-images-idx3-ubyte.gz is truncated: 93,996 bytes", "whole copy")
+    cause = "train-images-idx3-ubyte.gz is truncated: 93,996 of the 94,096 bytes"
+    _check_refused(rnnjob, idx_dir, cause, "complete copy")
     path.write_bytes(path.read_bytes()[:-20])
-    _refused(rnnjob, idx_dir, "train-images-idx3-ubyte.gz is truncated", "whole copy")
+    _check_refused(rnnjob, idx_dir, "train-images-idx3-ubyte.gz is truncated", "complete copy")
 
 
-def test_a_wrong_magic_number_is_told(rnnjob: Cli, idx_dir: Path) -> None:
+def test_a_wrong_magic_number_is_reported(rnnjob: Cli, idx_dir: Path) -> None:
     (idx_dir / "train-labels-idx1-ubyte.gz").write_bytes(b"\x00\x00\x0d\x01" + bytes(100))
-    _refused(rnnjob, idx_dir, "magic number 0x00000d01, not 0x00000801", "whole copy")
+    _check_refused(rnnjob, idx_dir, "magic number 0x00000d01, not 0x00000801", "complete copy")
 
 
-def test_images_and_labels_of_different_length_are_told(rnnjob: Cli, idx_dir: Path) -> None:
-    _idx(idx_dir, "train-labels", (119,))
-    _refused(rnnjob, idx_dir, "holds 120 images, train-labels-idx1-ubyte.gz 119 labels", "same")
+def test_images_and_labels_of_different_length_are_reported(rnnjob: Cli, idx_dir: Path) -> None:
+    _write_idx(idx_dir, "train-labels", (119,))
+    _check_refused(
+        rnnjob, idx_dir, "holds 120 images, but train-labels-idx1-ubyte.gz 119 labels", "same"
+    )
 
 
 def test_files_of_mnist_are_not_taken_for_another_data_set(rnnjob: Cli, mnist_dir: Path) -> None:
@@ -168,8 +171,8 @@ def test_files_of_mnist_are_not_taken_for_another_data_set(rnnjob: Cli, mnist_di
         assert f"the files given for {name} are those of mnist" in done.cause
 
 
-def test_a_download_without_network_names_the_ways_out(rnnjob: Cli) -> None:
-    # A proxy that nobody listens at: no network, wherever the test runs.
+def test_a_download_without_network_names_the_alternatives(rnnjob: Cli) -> None:
+    # No proxy listens at this port, so there is no network, wherever the test runs.
     proxy = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     done = rnnjob("submit", "--local", "--dataset", "kmnist", **proxy)
     assert done.exit_code == 2
@@ -199,7 +202,7 @@ def test_a_shard_that_changed_is_found_and_cut_again_on_demand(rnnjob: Cli, tmp_
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 KiB."""
+    """The folder of a file system of 200 KiB."""
     yield from _mounted(tmp_path / "disk", "size=200k")
 
 
@@ -222,7 +225,7 @@ def test_a_disk_that_fills_up_fails_the_run_with_its_cause(rnnjob: Cli, tiny_dis
     assert done.exit_code == 1
     assert "cannot write" in done.cause and "No space left on device" in done.cause
     assert "--storage" in done.cure
-    assert not list(tiny_disk.rglob("manifest.json"))  # no checkpoint that looks whole
+    assert not list(tiny_disk.rglob("manifest.json"))  # no checkpoint that looks complete
     assert not (tiny_disk / "r" / "model.safetensors").exists()
 
 

@@ -1,4 +1,4 @@
-"""rnnjob doctor, as people run it."""
+"""The commands `rnnjob doctor` and `rnnjob export` without a cluster."""
 
 import json
 from pathlib import Path

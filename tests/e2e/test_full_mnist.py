@@ -1,4 +1,4 @@
-"""The default job on the full MNIST, where its files are."""
+"""The default job on the full MNIST. The test is skipped if the files are missing."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import ENOUGH_S, Cli
 
 JOB = ("submit", "--dataset", "mnist-sample", "--epochs", "25", "--run-id", "run")
 
@@ -46,7 +46,7 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_the_run_goes_on(
     process = rnnjob.start(*JOB, "--local")
     waiting(lambda: len(_steps(folder)) > 20)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 130
     assert "Error: STOPPED: interrupted by Ctrl-C" in stderr
     assert "rnnjob resume run" in stderr and "Traceback" not in stderr
@@ -85,7 +85,7 @@ def test_stop_from_another_terminal_ends_with_5(rnnjob: Cli, waiting: Callable[.
     process = rnnjob.start(*JOB, "--local", "-q")
     waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
     assert rnnjob("stop", "run").exit_code == 0
-    process.communicate(timeout=60)
+    process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 5
     assert _status(rnnjob)["state"] == "STOPPED"
 
@@ -94,7 +94,7 @@ def test_sigterm_ends_with_5_and_a_checkpoint(rnnjob: Cli, waiting: Callable[...
     process = rnnjob.start(*JOB, "--local", "-q")
     waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 5
     assert "SIGTERM" in _status(rnnjob)["reason"]
 
@@ -113,7 +113,7 @@ def test_ctrl_c_ends_a_ray_job_and_all_of_its_ray(
     process = rnnjob.start(*JOB, "--workers", "2", "--set", "training.epochs=500")
     waiting(lambda: len(_steps(folder)) > 5)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 130
     assert _status(rnnjob)["state"] == "STOPPED"
     assert (folder / "checkpoints" / f"step-{_steps(folder)[-1]:08d}" / "manifest.json").exists()
@@ -127,7 +127,7 @@ def test_ctrl_c_twice_ends_a_ray_job_at_once(
     process.send_signal(signal.SIGINT)
     waiting(lambda: (rnnjob.cwd / "runs" / "run" / "stop.json").exists())
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 130
     assert _status(rnnjob)["state"] == "STOPPED"
 
@@ -139,7 +139,7 @@ def test_a_driver_that_dies_too_often_is_a_failed_run_with_nothing_left_behind(
     process = rnnjob.start(*JOB, "--workers", "1", "--max-failures", "0")
     waiting(lambda: (folder / "provenance.json").exists())
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 1
     assert "FAILED: the driver was killed by SIGKILL: failure 1, and 0 are allowed" in stderr
     assert _status(rnnjob)["state"] == "FAILED"
@@ -188,7 +188,7 @@ def test_a_killed_worker_and_a_killed_driver_cost_restarts_and_no_bit(
     assert driver != process.pid
     os.kill(driver, signal.SIGKILL)
     assert _status(rnnjob)["state"] in ("RUNNING", "RESTARTING"), "somebody starts it again"
-    stdout, stderr = process.communicate(timeout=200)
+    stdout, stderr = process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 0, stderr
     result = json.loads(stdout)
     assert result["weights_sha256"] == undisturbed

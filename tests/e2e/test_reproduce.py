@@ -1,4 +1,4 @@
-"""A run made again: the same to the bit, or told where it is not."""
+"""The command `rnnjob reproduce`: a second run is equal to the bit, or the difference is named."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ NUM_STEPS = 8
 
 @pytest.fixture(scope="module")
 def storage(module_rnnjob: Cli) -> Path:
-    """With `first`, whole, and `stopped` after 3 steps."""
+    """A storage with the complete run `first` and the run `stopped`, which ended after 3 steps."""
     assert module_rnnjob(*JOB, "--run-id", "first").exit_code == 0
     stopped = module_rnnjob(*JOB, "--run-id", "stopped", "--set", "limits.steps=3")
     assert stopped.exit_code == 5
@@ -28,7 +28,7 @@ def storage(module_rnnjob: Cli) -> Path:
 
 @pytest.fixture
 def altered(storage: Path) -> Callable[..., str]:
-    """The id of a copy of `first`, with one of its files changed."""
+    """A function that copies `first`, changes some of its files and returns the id of the copy."""
 
     def alter(run_id: str, **files: Callable[[str], str]) -> str:
         shutil.copytree(storage / "first", storage / run_id)
@@ -60,12 +60,12 @@ def with_torch(version: str) -> Callable[[str], str]:
     return change
 
 
-def whats(document: Any) -> set[str]:
-    """Names of the differences that are not of code that changes as it is worked on."""
+def differing_names(document: Any) -> set[str]:
+    """Return the names of the differences. Those of the source are left out: it may be edited."""
     return {d["what"] for d in document["differences"] if not d["what"].startswith("source")}
 
 
-def test_a_whole_run_is_the_same_with_its_weights(module_rnnjob: Cli, storage: Path) -> None:
+def test_a_complete_run_is_reproduced_with_its_weights(module_rnnjob: Cli, storage: Path) -> None:
     done = module_rnnjob("reproduce", "first", "--run-id", "twin", "--json")
     assert done.exit_code == 0, done.stderr
     found = done.json
@@ -74,11 +74,11 @@ def test_a_whole_run_is_the_same_with_its_weights(module_rnnjob: Cli, storage: P
     assert (found["steps_compared"], found["first_difference"]) == (NUM_STEPS, None)
     assert found["weights"] == dict.fromkeys(("run", "again"), result["weights_sha256"])
     assert found["test_loss"] == dict.fromkeys(("run", "again"), result["test_loss"])
-    assert whats(found) == set()
+    assert differing_names(found) == set()
     assert json.loads((storage / "twin" / "status.json").read_text())["state"] == "SUCCEEDED"
 
 
-def test_some_steps_of_a_run_are_enough(module_rnnjob: Cli, storage: Path) -> None:
+def test_only_the_first_steps_can_be_reproduced(module_rnnjob: Cli, storage: Path) -> None:
     done = module_rnnjob("reproduce", "first", "--steps", "5")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[0] == "same: 5 step(s)"
@@ -88,14 +88,14 @@ def test_some_steps_of_a_run_are_enough(module_rnnjob: Cli, storage: Path) -> No
     assert json.loads((again / "result.json").read_text())["steps"] == 5
 
 
-def test_a_stopped_run_is_run_again_as_far_as_it_came(module_rnnjob: Cli, storage: Path) -> None:
+def test_a_stopped_run_is_reproduced_up_to_its_last_step(module_rnnjob: Cli, storage: Path) -> None:
     done = module_rnnjob("reproduce", "stopped", "--local", "--json")
     assert done.exit_code == 0, done.stderr
     assert (done.json["same"], done.json["steps_compared"]) == (True, 3)
     assert done.json["weights"] == {"run": None, "again": None}
 
 
-def test_a_run_that_ended_at_its_limit_of_steps_is_resumed_to_its_end(
+def test_a_run_that_ended_at_its_step_limit_is_resumed_to_its_end(
     module_rnnjob: Cli, storage: Path
 ) -> None:
     shutil.copytree(storage / "stopped", storage / "resumed")
@@ -105,19 +105,19 @@ def test_a_run_that_ended_at_its_limit_of_steps_is_resumed_to_its_end(
     assert resumed.json["weights_sha256"] == whole["weights_sha256"]
 
 
-def test_another_seed_is_told_as_what_differs(
+def test_another_seed_is_reported_as_a_difference(
     module_rnnjob: Cli, altered: Callable[..., str]
 ) -> None:
     name = altered("seeded", job=lambda text: text.replace("seed: 0", "seed: 1"))
     done = module_rnnjob("reproduce", name, "--steps", "2", "--json")
     assert done.exit_code == 1
     assert (done.json["same"], done.json["first_difference"]["step"]) == (False, 1)
-    assert whats(done.json) == {"seed", "fingerprint"}
+    assert differing_names(done.json) == {"seed", "fingerprint"}
     seeds = next(d for d in done.json["differences"] if d["what"] == "seed")
     assert (seeds["run"], seeds["again"]) == (0, 1)
 
 
-def test_a_record_that_was_tampered_with_is_told_at_its_step(
+def test_a_record_that_was_changed_is_reported_at_its_step(
     module_rnnjob: Cli, altered: Callable[..., str]
 ) -> None:
     name = altered("tampered", metrics=with_loss_at(3, 0.125), provenance=with_torch("1.0.0"))
@@ -130,11 +130,11 @@ def test_a_record_that_was_tampered_with_is_told_at_its_step(
     assert "Error" not in done.stderr
 
 
-def test_a_second_run_that_fails_is_no_verdict_and_leaves_with_its_code(
+def test_a_second_run_that_fails_gives_no_verdict_but_its_own_exit_code(
     module_rnnjob: Cli, storage: Path
 ) -> None:
     if torch.cuda.is_available():
-        pytest.skip("asks for a GPU to have none: this machine has one")
+        pytest.skip("needs a machine without a GPU, and this machine has one")
     done = module_rnnjob("reproduce", "first", "--gpus-per-worker", "1", "--steps", "1", "-q")
     assert done.exit_code == 6
     assert done.stdout.startswith("first-again-") and len(done.stdout.splitlines()) == 1

@@ -1,10 +1,11 @@
-"""The headline: the job decides the result, the workers only the speed."""
+"""The main promise: the job alone decides the result; the workers change only the speed."""
 
 import pytest
 
 from tests.conftest import Cli
 
-# 125 rows a step are no multiple of 2 or 3 workers; 3,667 training rows are none of 5 shards.
+# 125 rows per step are not a multiple of 2 or 3 workers. 3,667 training rows are not a multiple of
+# 5 shards.
 JOB = [
     "submit", "--json", "--dataset", "mnist-sample", "--epochs", "2", "--batch-size", "125",
     "--set", "dataset.num_shards=5", "--set", "model.dropout=0.1", "--set", "augment.shift_px=1",
@@ -13,7 +14,7 @@ JOB = [
 
 @pytest.fixture(scope="module")
 def local_weights(module_rnnjob: Cli) -> dict[str, str]:
-    """By precision, the hash of the weights from one process without Ray."""
+    """For each precision, the hash of the weights from one process without Ray."""
     found = {}
     for precision in ("fp32", "bf16"):
         done = module_rnnjob(*JOB, "--local", "--precision", precision)

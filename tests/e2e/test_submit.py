@@ -1,4 +1,4 @@
-"""One job in one process, and everything that it leaves behind."""
+"""One job in one process, and everything that it writes."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def test_result_json_is_what_was_printed(done: Finished, folder: Path) -> None:
     assert json.loads((folder / "result.json").read_text()) == done.json
 
 
-def test_the_run_folder_is_whole_and_holds_no_scratch_file(folder: Path) -> None:
+def test_the_run_folder_is_complete_and_holds_no_temporary_file(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "checkpoints", "job.yaml", "metrics.jsonl", "model.safetensors", "provenance.json",
         "report.html", "result.json", "status.json", "tensorboard",
@@ -88,7 +88,7 @@ def test_the_confusion_matrix_adds_up(done: Finished) -> None:
         assert entry["precision"] == pytest.approx(matrix[c][c] / sum(r[c] for r in matrix))
 
 
-def test_the_accuracy_of_the_first_test_rows_is_told_apart(done: Finished) -> None:
+def test_the_accuracy_of_the_first_test_rows_is_reported_separately(done: Finished) -> None:
     assert done.json["test_head_rows"] == 600
     assert 0.85 < done.json["test_head_accuracy"] <= 1
     assert done.json["test_head_accuracy"] * 600 == pytest.approx(
@@ -177,11 +177,11 @@ def test_quiet_prints_the_id_only_and_print_every_prints_steps(rnnjob: Cli) -> N
     assert all("loss" in line and "accuracy" in line for line in lines)
 
 
-def test_submit_resume_goes_on_with_flags_that_do_not_change_the_result(rnnjob: Cli) -> None:
+def test_submit_resume_takes_flags_that_do_not_change_the_result(rnnjob: Cli) -> None:
     job = ("submit", "--local", "--dataset", "mnist-sample", "--epochs", "1")
     stopped = rnnjob(*job, "--set", "limits.steps=3", "--run-id", "r", "-q")
     assert stopped.exit_code == 5
-    # What the environment says of new runs is not for this one.
+    # The environment variable applies to new runs only, so it must not affect this one.
     again = rnnjob(
         "submit", "--resume", "@last", "--keep-latest", "1", "--json", RNNJOB_DATA_DIR="/nowhere"
     )

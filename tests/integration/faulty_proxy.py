@@ -1,4 +1,4 @@
-"""An HTTP proxy before one server, which fails for a while at moments drawn from a seed."""
+"""An HTTP proxy in front of one server. It fails for a while at moments that a seed decides."""
 
 import http.client
 import random
@@ -9,32 +9,38 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULTS = ("500", "503", "close", "cut")
-"""Answers of that status; a connection closed without an answer, or in the middle of one."""
+"""An answer with this HTTP status, or a connection closed before or in the middle of an answer."""
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "expect"})
-"""Headers between neighbours, not passed on."""
+"""Headers that concern only one connection, so the proxy does not forward them."""
 
 
 @dataclass(frozen=True)
 class Outage:
+    """A period in which every request fails."""
+
     fault: str
+    """One of FAULTS."""
     after: int
-    """So many requests pass before it begins."""
+    """How many requests the proxy forwards before the outage begins."""
     seconds: float
 
 
 def outages(
-    seed: int, faults: Sequence[str], num: int, seconds: float, most_between: int = 15
+    seed: int, faults: Sequence[str], num: int, seconds: float, max_between: int = 15
 ) -> list[Outage]:
-    """Outages of kinds and at moments that the seed decides."""
+    """Return `num` outages. The seed decides their kinds and when they begin."""
     generator = random.Random(seed)
     return [
-        Outage(generator.choice(faults), generator.randrange(most_between), seconds)
+        Outage(generator.choice(faults), generator.randrange(max_between), seconds)
         for _ in range(num)
     ]
 
 
 class FaultyProxy:
-    """A context. Requests pass until one has `trigger` in its path; then outage follows outage."""
+    """A context manager that runs the proxy.
+
+    It forwards requests until one has `trigger` in its path. Then the outages of the plan follow.
+    """
 
     def __init__(self, upstream_port: int, plan: list[Outage], trigger: str = "") -> None:
         self.num_faults = 0
@@ -62,7 +68,7 @@ class FaultyProxy:
 
     @property
     def is_over(self) -> bool:
-        """All outages were had."""
+        """Whether all outages of the plan have ended."""
         with self._lock:
             return self._next is None
 
@@ -93,7 +99,7 @@ class FaultyProxy:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Passes a request on, or fails in the server's stead."""
+    """A handler that forwards a request, or fails in place of the server."""
 
     protocol_version = "HTTP/1.1"
 
@@ -109,14 +115,14 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "close" or (fault == "cut" and self.command == "HEAD"):
             self.close_connection = True
         elif fault == "cut":
-            # The request is carried out, as it may be where an answer is lost.
-            self._pass_on(body, cut=True)
+            # The server carries out the request: an answer may be lost after that, too.
+            self._forward(body, cut=True)
         elif fault:
             self.send_response(int(fault))
             self.send_header("Content-Length", "0")
             self.end_headers()
         else:
-            self._pass_on(body)
+            self._forward(body)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -128,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(chunks)
 
-    def _pass_on(self, body: bytes, cut: bool = False) -> None:
+    def _forward(self, body: bytes, cut: bool = False) -> None:
         upstream = self.upstream()
         headers = {n: v for n, v in self.headers.items() if n.lower() not in _HOP}
         upstream.request(self.command, self.path, body, headers)
@@ -139,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() not in {*_HOP, "content-length", "date", "server"}:
                 self.send_header(name, value)
         length = answer.getheader("Content-Length") if self.command == "HEAD" else len(content)
-        # One byte is promised that never comes: a client must not take the rest for the whole.
+        # The header promises one byte that never comes, so a client can see that data is missing.
         promised = int(length or 0) + (1 if cut else 0)
         self.send_header("Content-Length", str(promised))
         self.end_headers()
@@ -150,4 +156,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _answer
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
+        """Log nothing."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from tests.conftest import Cli
+from tests.conftest import ENOUGH_S, Cli
 from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
 
 
@@ -35,7 +35,7 @@ def ask(cluster: dict[str, Any], path: str) -> str:
     request = urllib.request.Request(
         cluster["address"] + path, headers={"Authorization": f"Bearer {token}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=ENOUGH_S) as reply:
         text: str = reply.read().decode()
         return text
 

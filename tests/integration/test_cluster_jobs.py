@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cli, Finished, wait_for
+from orchestrator import runs
+from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
 from tests.integration.real_cluster import ask, real_cluster
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -25,7 +26,7 @@ SECRET = "quince-marmalade-4711"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster of this module's own, and a folder from which jobs go to it."""
+    """A cluster that only this module uses, and the folder from which jobs are submitted to it."""
 
     cli: Cli
     content: dict[str, Any]
@@ -36,7 +37,7 @@ class Cluster:
 
     @property
     def elsewhere(self) -> Cli:
-        """Another folder of someone who sees the same storage."""
+        """The CLI in another folder, for a user who sees the same storage."""
         folder = self.cli.cwd / "elsewhere"
         folder.mkdir(exist_ok=True)
         return Cli(folder, {**self.cli.environment, "RNNJOB_STORAGE": str(self.runs)})
@@ -47,19 +48,19 @@ class Cluster:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return self.cli.start("submit", "--address", "local", *arguments)
 
-    def metrics(self, run_id: str) -> bool:
+    def has_trained(self, run_id: str) -> bool:
         """Whether the run has trained at least one step."""
         file = self.runs / run_id / "metrics.jsonl"
         return file.exists() and '"step"' in file.read_text()
 
     def ray(self, *arguments: str) -> str:
-        """Plain `ray job`, with nothing of rnnjob."""
+        """Run `ray job` without rnnjob, and return what it prints."""
         done = subprocess.run(
             [RAY, "job", *arguments],
             env={**self.cli.environment, **self.content["environment"]},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=ENOUGH_S,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
@@ -76,20 +77,20 @@ def cluster(module_rnnjob: Cli) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def detached(cluster: Cluster) -> str:
-    """The id of a job that was submitted and left alone, with a secret."""
-    begun = time.monotonic()
+    """The id of a job that was submitted with a secret and that no client follows."""
     done = cluster.submit(
         *JOB, "--run-id", "detached", "-d", "--secret", "PASSPHRASE", PASSPHRASE=SECRET
     )
     assert (done.exit_code, done.stdout, done.stderr) == (0, "detached\n", "")
-    assert time.monotonic() - begun < 15
+    state = json.loads((cluster.runs / "detached" / "status.json").read_text())["state"]
+    assert state not in runs.TERMINAL, "it waited for the job"
     return "detached"
 
 
 def test_two_workers_of_a_cluster_end_with_the_weights_of_one_process(cluster: Cluster) -> None:
     attached = cluster.start(*JOB, "--workers", "2", "--run-id", "attached", "--json")
     alone = cluster.cli("submit", "--local", *JOB, "--run-id", "alone", "--json")
-    stdout, stderr = attached.communicate(timeout=120)
+    stdout, stderr = attached.communicate(timeout=ENOUGH_S)
     assert attached.returncode == 0, stderr
     assert "epoch   1" in stderr
     result = json.loads(stdout)
@@ -97,8 +98,8 @@ def test_two_workers_of_a_cluster_end_with_the_weights_of_one_process(cluster: C
     assert result["weights_sha256"] == alone.json["weights_sha256"]
 
     assert "attached" in cluster.ray("list")
-    wait_for(lambda: "succeeded" in cluster.ray("status", "attached").lower(), timeout=20)
-    assert "orchestrator.supervisor" in cluster.ray("list")
+    wait_for(lambda: "succeeded" in cluster.ray("status", "attached").lower())
+    assert "orchestrator.driver.supervisor" in cluster.ray("list")
     assert "attached" in cluster.ray("logs", "attached")
 
     described = cluster.cli("describe", "attached", "--json").json
@@ -113,7 +114,7 @@ def test_two_workers_of_a_cluster_end_with_the_weights_of_one_process(cluster: C
     assert only.count("\n") == 1 and only.startswith("worker-1 | ")
 
 
-def test_a_job_left_alone_or_whose_client_is_killed_is_picked_up_elsewhere(
+def test_a_job_without_a_client_can_be_followed_from_elsewhere(
     cluster: Cluster, detached: str
 ) -> None:
     client = cluster.start(*JOB, "--run-id", "orphan")
@@ -128,7 +129,7 @@ def test_a_job_left_alone_or_whose_client_is_killed_is_picked_up_elsewhere(
     assert waited.exit_code == 0, waited.stderr
     assert waited.stdout.startswith("orphan SUCCEEDED, test accuracy ")
     assert elsewhere("wait", detached, "--json").json["state"] == "SUCCEEDED"
-    stdout, _ = logs.communicate(timeout=30)
+    stdout, _ = logs.communicate(timeout=ENOUGH_S)
     assert logs.returncode == 0
     assert "worker-0 | " in stdout and stdout.rstrip().endswith("INFO SUCCEEDED")
     assert sorted(stdout) == sorted(elsewhere("logs", detached).stdout)
@@ -142,29 +143,34 @@ def test_a_secret_is_in_no_record(cluster: Cluster, detached: str) -> None:
     files = [path for path in (cluster.runs / detached).rglob("*") if path.is_file()]
     assert len(files) > 8
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
-    told = cluster.get("/api/jobs/") + cluster.get(f"/api/jobs/{detached}")
-    assert f'"{detached}"' in told
-    assert SECRET not in told and "PASSPHRASE" not in told
+    records = cluster.get("/api/jobs/") + cluster.get(f"/api/jobs/{detached}")
+    assert f'"{detached}"' in records
+    assert SECRET not in records and "PASSPHRASE" not in records
     assert SECRET not in cluster.ray("list") + cluster.ray("logs", detached)
 
 
 def test_a_job_that_no_node_can_hold_is_explained_and_ends_in_time(cluster: Cluster) -> None:
-    too_large = ("--cpus-per-worker", "4", "--pending-timeout", "20s", "--run-id", "large", "-d")
-    assert cluster.submit(*JOB, *too_large).exit_code == 0
-    wait_for(lambda: cluster.cli("status", "large", "--json").json["reason"], timeout=30)
+    too_large = ("--cpus-per-worker", "4", "-d")
+    limit = ("--pending-timeout", "20s")
+    assert cluster.submit(*JOB, *too_large, *limit, "--run-id", "large").exit_code == 0
+    # The second job has no limit: it waits for as long as the test looks at it.
+    assert cluster.submit(*JOB, *too_large, "--run-id", "patient").exit_code == 0
+    wait_for(lambda: cluster.cli("status", "patient", "--json").json["reason"])
     begun = time.monotonic()
-    answer = cluster.elsewhere("why", "large", "--json").json
-    assert time.monotonic() - begun < 10
+    answer = cluster.elsewhere("why", "patient", "--json").json
+    assert time.monotonic() - begun < HANG_S
     assert answer["category"] == "infeasible"
     assert answer["cause"] == "a worker needs 4 CPU, the largest of 3 node(s) has 1 CPU"
-    assert answer["next"].startswith(f"rnnjob stop large --storage {cluster.runs}")
-    assert cluster.cli("delete", "large", "-y").exit_code == 2
+    assert answer["next"].startswith(f"rnnjob stop patient --storage {cluster.runs}")
+    assert cluster.cli("delete", "patient", "-y").exit_code == 2
+    assert cluster.cli("stop", "patient").exit_code == 0
+    assert cluster.cli("wait", "patient").exit_code == 5
 
-    ended = cluster.cli("wait", "large", "--timeout", "60s")
+    ended = cluster.cli("wait", "large", "--timeout", "5m")
     assert ended.exit_code == 6
     assert "within 20s" in ended.cause and "--cpus-per-worker" in ended.cure
     assert cluster.cli("why", "large", "--json").json["category"] == "infeasible"
-    wait_for(lambda: cluster.cli("cluster", "status", "--json").json["cpus_free"] == 3, timeout=30)
+    wait_for(lambda: cluster.cli("cluster", "status", "--json").json["cpus_free"] == 3)
 
     assert "no terminal to ask on" in cluster.cli("delete", "large").cause
     removed = cluster.cli("delete", "large", "--yes")
@@ -177,11 +183,11 @@ def test_a_job_that_no_node_can_hold_is_explained_and_ends_in_time(cluster: Clus
 
 def test_ctrl_c_leaves_a_job_that_stop_then_ends_with_a_checkpoint(cluster: Cluster) -> None:
     client = cluster.start(*LONG, "--workers", "2", "--run-id", "left")
-    wait_for(lambda: cluster.metrics("left"))
+    wait_for(lambda: cluster.has_trained("left"))
     waiting = cluster.submit(*JOB, "--workers", "2", "--run-id", "behind", "-d")
     assert waiting.exit_code == 0
     os.killpg(client.pid, signal.SIGINT)
-    _, stderr = client.communicate(timeout=20)
+    _, stderr = client.communicate(timeout=ENOUGH_S)
     assert client.returncode == 130
     assert "the job goes on" in stderr and "rnnjob wait left" in stderr
     assert cluster.cli("status", "left", "--json").json["state"] == "RUNNING"
@@ -190,7 +196,7 @@ def test_ctrl_c_leaves_a_job_that_stop_then_ends_with_a_checkpoint(cluster: Clus
     assert timed_out.exit_code == 124
     assert "left is still RUNNING after 1s; the wait ended, the job goes on" in timed_out.cause
 
-    wait_for(lambda: cluster.cli("status", "behind", "--json").json["reason"], timeout=30)
+    wait_for(lambda: cluster.cli("status", "behind", "--json").json["reason"])
     answer = cluster.cli("why", "behind", "--json").json
     assert (answer["category"], answer["cause"]) == ("waiting", "it waits for left")
     assert any("left (RUNNING) holds 2 CPU" in line for line in answer["evidence"])
@@ -198,7 +204,7 @@ def test_ctrl_c_leaves_a_job_that_stop_then_ends_with_a_checkpoint(cluster: Clus
     assert forced.json["state"] == "STOPPED", forced.stderr
     assert cluster.cli("wait", "behind").exit_code == 5
 
-    cluster.ray("stop", "left", "--no-wait")  # SIGTERM: to Ray a job is a process
+    cluster.ray("stop", "left", "--no-wait")  # Ray ends a job by sending SIGTERM to its process
     stopped = cluster.cli("wait", "left", "--timeout", "60s")
     assert stopped.exit_code == 5
     assert "left STOPPED: terminated by SIGTERM" in stopped.cause
@@ -207,7 +213,7 @@ def test_ctrl_c_leaves_a_job_that_stop_then_ends_with_a_checkpoint(cluster: Clus
     assert cluster.cli("stop", "left").exit_code == 2
 
 
-def test_a_cluster_that_cannot_be_used_is_told_in_two_lines(
+def test_a_cluster_that_cannot_be_used_is_reported_in_two_lines(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     url = cluster.content["address"]
@@ -223,7 +229,7 @@ def test_a_cluster_that_cannot_be_used_is_told_in_two_lines(
             "Connection refused": (f"http://127.0.0.1:{closed.getsockname()[1]}", {}),
             "no cluster answers at http://no-such-host.invalid": ("no-such-host.invalid", {}),
             "no cluster answers at http://unknown-name": ("unknown-name", {}),
-            "is that of Ray's GCS": ("127.0.0.1:6379", {}),
+            "is the address of Ray's GCS": ("127.0.0.1:6379", {}),
         }
         begun = time.monotonic()
         started = {
@@ -231,15 +237,15 @@ def test_a_cluster_that_cannot_be_used_is_told_in_two_lines(
             for cause, (address, environment) in cases.items()
         }
         for cause, process in started.items():
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=ENOUGH_S)
             done = Finished(process.returncode, stdout, stderr)
             assert cause in done.cause and done.cure
             assert done.exit_code == (2 if "GCS" in cause else 3)
-        assert time.monotonic() - begun < 15 + len(cases)  # all at once, on two cores
+        assert time.monotonic() - begun < HANG_S
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_ran_is_told_when_the_cluster_is_gone(cluster: Cluster, detached: str) -> None:
+def test_runs_can_still_be_read_when_the_cluster_is_gone(cluster: Cluster, detached: str) -> None:
     assert cluster.submit(*LONG, "--run-id", "doomed", "-d").exit_code == 0
     wait_for(lambda: (cluster.runs / "doomed" / "logs" / "driver.log").exists())
     assert cluster.cli("cluster", "down").exit_code == 0
@@ -251,9 +257,9 @@ def test_what_ran_is_told_when_the_cluster_is_gone(cluster: Cluster, detached: s
     described = elsewhere("describe", detached, "--json").json
     assert described["cluster"]["reachable"] is False and described["cluster"]["refusal"]
 
-    assert elsewhere("wait", "doomed", "--timeout", "30s").exit_code in (1, 5)
+    assert elsewhere("wait", "doomed", "--timeout", "5m").exit_code in (1, 5)
     begun = time.monotonic()
     answer = elsewhere("why", "doomed", "--json").json
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < HANG_S
     assert answer["category"] in ("driver-died", "stopped", "worker-lost"), answer
     assert elsewhere("delete", "doomed", "-y").exit_code == 0

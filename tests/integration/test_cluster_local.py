@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.cluster import local
-from tests.conftest import Cli, wait_for
+from orchestrator.cluster import local_cluster
+from tests.conftest import ENOUGH_S, Cli, wait_for
 
 RAY = str(Path(sys.executable).with_name("ray"))
 HOOK = """\
@@ -31,7 +31,7 @@ def cli(rnnjob: Cli, tmp_path: Path) -> Iterator[Cli]:
     own = {**rnnjob.environment, "RNNJOB_STATE_DIR": str(tmp_path / "state")}
     cli = replace(rnnjob, environment=own)
     yield cli
-    left = started_with(cli) | of_removed_clusters()
+    left = started_with(cli) | of_removed_clusters(Path(cli.environment["TMPDIR"]))
     for record in records(cli):
         cli("cluster", "down", record.stem)
     assert not left, [_cmdline(process) for process in left]
@@ -46,14 +46,13 @@ def started_with(cli: Cli) -> set[psutil.Process]:
     }
 
 
-def of_removed_clusters() -> set[psutil.Process]:
-    """Those that wrote a title over their environment are told by their working folder."""
-    return {
-        process
-        for process in psutil.process_iter()
-        if _cwd(process).startswith("/tmp/rnnjob-cluster-")
-        and not Path(*Path(_cwd(process)).parts[:3]).exists()
-    }
+def of_removed_clusters(temp_root: Path) -> set[psutil.Process]:
+    """Those that wrote a title over their environment are told by their working folder, which is
+    that of a node: <temp_root>/rnnjob-c-XXXX/n0."""
+    start = f"{temp_root}/rnnjob-c-"
+    folders = {p: Path(_cwd(p)) for p in psutil.process_iter() if _cwd(p).startswith(start)}
+    depth = len(temp_root.parts) + 1
+    return {p for p, folder in folders.items() if not Path(*folder.parts[:depth]).exists()}
 
 
 def records(cli: Cli) -> list[Path]:
@@ -87,19 +86,19 @@ def test_three_nodes_take_a_job_lose_one_get_another_and_leave_nothing(
         env={**cli.environment, **cluster["environment"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=ENOUGH_S,
     )
     assert job.returncode == 0 and "it ran" in job.stdout, job.stdout + job.stderr
 
     lost = cluster["nodes"][2]
     (raylet,) = [process for process in lost["processes"] if process["name"] == "raylet"]
     os.kill(raylet["pid"], signal.SIGKILL)
-    wait_for(lambda: cli("cluster", "status", "--json").json["nodes_dead"] == 1, timeout=30)
+    wait_for(lambda: cli("cluster", "status", "--json").json["nodes_dead"] == 1)
     table = cli("cluster", "status").stdout
     (row,) = [line for line in table.splitlines() if lost["node_id"][:12] in line]
     assert "dead" in row
 
-    with_another = local.add_node()
+    with_another = local_cluster.add_node()
     assert [node.name[-2:] for node in with_another.nodes] == ["n0", "n1", "n2", "n3"]
     assert {p.name for p in with_another.nodes[3].processes} >= {"raylet"}
     shown = cli("cluster", "status", "--json").json
@@ -133,7 +132,7 @@ def test_ctrl_c_while_it_starts_and_a_head_that_dies(cli: Cli) -> None:
     assert cli("cluster", "up", "--local").exit_code == 2
     time.sleep(1)
     os.killpg(starting.pid, signal.SIGINT)
-    starting.communicate(timeout=30)
+    starting.communicate(timeout=ENOUGH_S)
     assert starting.returncode == 130
     assert not record.exists()
 

@@ -1,4 +1,4 @@
-"""The collectives of RayWorker on real processes joined by gloo, without Ray."""
+"""The collectives of RayWorker in real processes that communicate through gloo, without Ray."""
 
 import multiprocessing
 import os
@@ -12,19 +12,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tests.conftest import ENOUGH_S
 from tests.unit.simulated import shard_of, single, tiny_job, tiny_loader, tiny_split
 from workers.collectives import Collectives
 from workers.config import TrainJob
-from workers.gradients import Gradients, ShardThreads, Step, Wish
-from workers.model import build_model
-from workers.run_folder import StopRequest
-from workers.shards import hosted_shards
+from workers.gradients import ControlFlags, Gradients, ShardThreads, Step
+from workers.models.recurrent import build_model
+from workers.records.run_folder import StopRequest
+from workers.shards.order import hosted_shards
 from workers.train import train
 from workers.worker import Notice, Worker, add_in_order
 
-NUM_SHARDS = 5  # neither 2 nor 3 workers host equally many
-NO_WISH = Wish()
-SIZES = (1, 2, 7, 1000)  # fewer numbers than workers; no multiple of 2 or 3
+NUM_SHARDS = 5  # a multiple of neither 2 nor 3 workers, so they host unequal numbers
+NO_FLAGS = ControlFlags()
+SIZES = (1, 2, 7, 1000)  # some are smaller than the number of workers or no multiple of it
 DTYPES = (torch.float32, torch.float64)
 CASES = [
     pytest.param(size, dtype, id=f"{size} of {dtype}".replace("torch.", ""))
@@ -32,11 +33,11 @@ CASES = [
     for size in SIZES
 ]
 Found = list[dict[str, Any]]
-"""What each rank found, in rank order."""
+"""The results of each rank, in rank order."""
 
 
 def all_rows(size: int, dtype: torch.dtype) -> Tensor:
-    """A row per shard, of magnitudes so far apart that the order of adding shows in the bits."""
+    """Return one row per shard. The order in which such rows are added changes the sum's bits."""
     generator = torch.Generator().manual_seed(size)
     rows = torch.randn(NUM_SHARDS, size, generator=generator, dtype=torch.float64)
     scale = 10.0 ** torch.randint(-6, 7, (NUM_SHARDS, size), generator=generator)
@@ -44,7 +45,7 @@ def all_rows(size: int, dtype: torch.dtype) -> Tensor:
 
 
 class GlooWorker:
-    """A RayWorker without Ray."""
+    """A worker like RayWorker, but without Ray."""
 
     device = torch.device("cpu")
 
@@ -69,14 +70,14 @@ class GlooWorker:
 
 @dataclass(frozen=True)
 class Group:
-    """W processes; `act(rank, world_size, folder)` runs in each."""
+    """A group of processes. Each runs `act(rank, world_size, folder)`."""
 
     world_size: int
     folder: Path
 
     def run(self, act: Callable[[int, int, Path], dict[str, Any]]) -> Found:
-        # Forked from a server that has imported torch and used none of it: importing it in each
-        # process takes seconds. The server ends with this process.
+        # Importing torch takes seconds, so the processes are forked from a server that has already
+        # imported it. The server ends with this process.
         processes = multiprocessing.get_context("forkserver")
         processes.set_forkserver_preload([__name__])
         self.folder.mkdir(exist_ok=True)
@@ -88,18 +89,18 @@ class Group:
             for process in started:
                 process.start()
             for process in started:
-                process.join(60)
+                process.join(ENOUGH_S)
             assert [process.exitcode for process in started] == [0] * self.world_size
         finally:
             for process in started:
                 if process.pid and process.is_alive():
                     process.kill()
                     process.join()
-        return [torch.load(_found_by(self.folder, rank)) for rank in range(self.world_size)]
+        return [torch.load(_result_file(self.folder, rank)) for rank in range(self.world_size)]
 
 
-def _found_by(folder: Path, rank: int) -> Path:
-    return folder / f"found-{rank}.pt"
+def _result_file(folder: Path, rank: int) -> Path:
+    return folder / f"result-{rank}.pt"
 
 
 def _in_process(
@@ -110,14 +111,16 @@ def _in_process(
     dist.init_process_group(
         "gloo", init_method=f"file://{folder / 'join'}", rank=rank, world_size=world_size
     )
-    torch.save(act(rank, world_size, folder), _found_by(folder, rank))
+    torch.save(act(rank, world_size, folder), _result_file(folder, rank))
     dist.barrier()
     dist.destroy_process_group()
 
 
 def exchange_and_train(rank: int, world_size: int, folder: Path) -> dict[str, Any]:
-    """Every collective on every case, then steps and a whole training: starting processes costs
-    more than all of it."""
+    """Run every collective on every case, then single steps and a whole training.
+
+    One group of processes does all of it, because starting the processes takes longer than that.
+    """
     collectives = Collectives(NUM_SHARDS, world_size)
     hosted = hosted_shards(NUM_SHARDS, world_size, rank)
     found: dict[str, Any] = {"shards": list(hosted)}
@@ -131,24 +134,24 @@ def exchange_and_train(rank: int, world_size: int, folder: Path) -> dict[str, An
             found[f"reduce {size} {dtype}"] = collectives.all_reduce(mine.sum(dim=0))
     for gradients in ("exact", "fused"):
         job = tiny_job(folder, training={"gradients": gradients})
-        step = step_of(job, GlooWorker(job, rank, world_size), Wish(rank == world_size - 1))
+        step = step_of(job, GlooWorker(job, rank, world_size), ControlFlags(rank == world_size - 1))
         found[gradients] = step.gradient_N
         found[f"{gradients} sums"] = (
             step.loss_sum,
             step.num_correct,
             step.num_rows,
-            step.wish.stop,
+            step.flags.stop,
         )
     job = tiny_job(folder / "run")
     found["weights"] = train(job, GlooWorker(job, rank, world_size)).weights_sha256
     return found
 
 
-def step_of(job: TrainJob, worker: Worker, wish: Wish = NO_WISH) -> Step:
+def step_of(job: TrainJob, worker: Worker, flags: ControlFlags = NO_FLAGS) -> Step:
     rows = tiny_split(job.data, "train")
     model = build_model(job.model, job.data, job.training.seed, job.training.bptt_steps)
     batches = {shard: shard_of(rows, job.data.num_shards, shard) for shard in worker.shards}
-    return Gradients(model, job, worker, ShardThreads(1)).step(0, 0, batches, wish)
+    return Gradients(model, job, worker, ShardThreads(1)).step(0, 0, batches, flags)
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -174,7 +177,7 @@ def test_the_ordered_sum_has_the_bits_of_one_process(
         assert rank[f"unchanged {size} {dtype}"]
 
 
-def test_the_rows_would_show_another_order_of_adding() -> None:
+def test_the_rows_reveal_another_order_of_adding() -> None:
     for dtype in DTYPES:
         rows = all_rows(1000, dtype)
         assert not torch.equal(add_in_order(rows), add_in_order(rows.flip(0)))

@@ -1,4 +1,4 @@
-"""rnnjob doctor on a real cluster of two Ray nodes."""
+"""The command `rnnjob doctor` on a real cluster of two Ray nodes."""
 
 import json
 from collections.abc import Iterator
@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import ENOUGH_S, Cli
 from tests.integration.real_cluster import ask, real_cluster
 
 DOCTOR = ("doctor", "--dataset", "mnist-sample", "--json")
-WHATS = ("answer", "storage", "data", "packages", "gpus", "nccl", "disk", "memory")
+NODE_CHECKS = ("answer", "storage", "data", "packages", "gpus", "nccl", "disk", "memory")
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
 def nodes(module_rnnjob: Cli) -> Iterator[tuple[Cli, dict[str, Any]]]:
-    with real_cluster(module_rnnjob, 2) as there:
-        yield there
+    with real_cluster(module_rnnjob, 2) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def cli(nodes: tuple[Cli, dict[str, Any]]) -> Cli:
 
 @pytest.fixture(scope="module")
 def cluster(nodes: tuple[Cli, dict[str, Any]]) -> dict[str, Any]:
-    """What `cluster up` told."""
+    """The document that `rnnjob cluster up --json` printed."""
     return nodes[1]
 
 
 def jobs(cluster: dict[str, Any]) -> list[Any]:
-    """All that the cluster has a record of."""
+    """Return all jobs of which the cluster has a record."""
     found: list[Any] = json.loads(ask(cluster, "/api/jobs/"))
     return found
 
@@ -43,12 +43,12 @@ def checks(document: Any) -> dict[str, dict[str, str]]:
     return {check["name"]: check for check in document["checks"]}
 
 
-def test_each_node_is_looked_at_and_nothing_stays(cli: Cli, cluster: dict[str, Any]) -> None:
+def test_each_node_is_checked_and_nothing_remains(cli: Cli, cluster: dict[str, Any]) -> None:
     done = cli(*DOCTOR, "--address", "local")
     assert done.exit_code == 0, done.stdout
     found = checks(done.json)
-    for what in WHATS:
-        check = found[f"nodes: {what}"]
+    for name in NODE_CHECKS:
+        check = found[f"nodes: {name}"]
         assert check["state"] == "ok"
         assert check["detail"].startswith("driver and all 2 nodes: "), check
     assert f"ray {cluster['ray_version']}, " in found["nodes: packages"]["detail"]
@@ -59,7 +59,7 @@ def test_each_node_is_looked_at_and_nothing_stays(cli: Cli, cluster: dict[str, A
 def test_a_node_that_cannot_write_and_storage_that_is_not_shared_fail(
     cli: Cli, cluster: dict[str, Any]
 ) -> None:
-    # In each process this is another folder, and on the second node a file is in its way.
+    # This path names another folder in each process. On the second node, a file is in its place.
     unshared = "/proc/self/cwd/there/runs"
     (Path(cluster["folder"]) / "n1" / "there").write_text("in the way")
     stranger = cli.start(*DOCTOR, "--address", cluster["address"], RAY_AUTH_TOKEN="0" * 64)
@@ -73,14 +73,14 @@ def test_a_node_that_cannot_write_and_storage_that_is_not_shared_fail(
     }
     assert found["storage"]["state"] == "ok"
     assert "Not a directory" in found["node local-n1: storage"]["detail"]
-    assert "name another: --storage" in found["node local-n1: storage"]["cure"]
+    assert "choose another one with --storage" in found["node local-n1: storage"]["cure"]
     assert found["nodes: storage"]["detail"].startswith("driver and 1 of 2 nodes: ")
     assert "is not there" in found["nodes: data"]["detail"]
     assert "all nodes see" in found["nodes: data"]["cure"]
     assert [path.name for path in Path(cluster["folder"]).glob("n*/there")] == ["there"]
     assert not (cli.cwd / "there").exists()
 
-    stdout, _ = stranger.communicate(timeout=60)
+    stdout, _ = stranger.communicate(timeout=ENOUGH_S)
     assert stranger.returncode == 1
     refused = checks(json.loads(stdout))
     assert "refuses the token" in refused["cluster"]["detail"]

@@ -1,4 +1,4 @@
-"""rnnjob drill: real faults, and a verdict; afterwards nothing of it runs."""
+"""The command `rnnjob drill` with real faults. Afterwards none of its processes runs."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import ENOUGH_S, Cli
 from tests.integration.test_cluster_local import _cmdline, of_removed_clusters, started_with
 
 SMALL = ("--set", "dataset.num_shards=4", "--set", "model.hidden_size=8")
@@ -16,12 +16,12 @@ SMALL = ("--set", "dataset.num_shards=4", "--set", "model.hidden_size=8")
 
 @pytest.fixture
 def cli(rnnjob: Cli, tmp_path: Path) -> Iterator[Cli]:
-    """A state folder of its own; after the test nothing runs that was started with it."""
+    """The CLI with its own state folder. After the test, check that it left no process."""
     cli = replace(
         rnnjob, environment={**rnnjob.environment, "RNNJOB_STATE_DIR": str(tmp_path / "state")}
     )
     yield cli
-    left = started_with(cli) | of_removed_clusters()
+    left = started_with(cli) | of_removed_clusters(Path(cli.environment["TMPDIR"]))
     assert not left, [_cmdline(process) for process in left]
 
 
@@ -62,7 +62,7 @@ def test_ctrl_c_takes_the_cluster_and_both_runs_down(cli: Cli, tmp_path: Path) -
     assert drill.stderr is not None
     next(line for line in drill.stderr if "undisturbed, on one process" in line)
     os.killpg(drill.pid, signal.SIGINT)
-    _, stderr = drill.communicate(timeout=60)
+    _, stderr = drill.communicate(timeout=ENOUGH_S)
     assert (drill.returncode, stderr.strip()) == (130, "interrupted")
     assert not list((tmp_path / "state" / "clusters").glob("*"))
 
@@ -70,9 +70,9 @@ def test_ctrl_c_takes_the_cluster_and_both_runs_down(cli: Cli, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "exit_code", "cause"),
     [
-        (("--local", "--faults", "worker"), 2, "--faults worker means nothing with --local"),
-        (("--local", "--nodes", "2"), 2, "--nodes means nothing with --local"),
-        (("--faults", "disk"), 2, "no fault 'disk'"),
+        (("--local", "--faults", "worker"), 2, "--faults worker cannot be used with --local"),
+        (("--local", "--nodes", "2"), 2, "--nodes cannot be used with --local"),
+        (("--faults", "disk"), 2, "unknown fault 'disk'"),
         (("--workers", "4", "--nodes", "2"), 2, "4 workers"),
         (("--num-faults", "60", "--epochs", "1"), 2, "58 steps, too few for 60 faults"),
         (("--address", "http://127.0.0.1:9"), 3, "no cluster answers"),

@@ -1,4 +1,4 @@
-"""Faults on a cluster of three real nodes: each run ends with the weights of an undisturbed one."""
+"""Faults on a cluster of three real nodes. Each run ends with the weights of an undisturbed run."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.cluster import local
-from tests.conftest import Cli, Finished, wait_for
+from orchestrator.cluster import local_cluster
+from tests.conftest import ENOUGH_S, Cli, Finished, wait_for
 from tests.integration.real_cluster import ask_json, real_cluster
 from tests.integration.test_cluster_local import _cmdline
 
@@ -26,16 +26,17 @@ JOB = (
     "--dataset", "mnist-sample", "--epochs", str(EPOCHS), "--batch-size", "96", "--set",
     "dataset.num_shards=6", "--checkpoint-every", str(EVERY), "--set", "model.dropout=0.1",
 )  # fmt: skip
-STEPS = EPOCHS * 39  # 3,667 rows in six shards, 16 of each a step
+STEPS = EPOCHS * 39  # 3,667 rows in six shards; a step takes 16 rows of each shard
 
 
 @dataclass
 class Run:
-    """A run that is disturbed: which step it is at, who its processes are."""
+    """A run that is disturbed: its records and its processes."""
 
     cluster: "Cluster"
     run_id: str
     starts: int = 0
+    """How many starts of the workers the test has waited for."""
 
     @property
     def folder(self) -> Path:
@@ -63,16 +64,16 @@ class Run:
         return [json.loads(line) for line in file.open()] if file.exists() else []
 
     def wait_for_start(self, timeout: float = 120) -> int:
-        """The workers have started once more and have trained; how many they are."""
+        """Wait until the workers have started once more and have trained. Return their number."""
         self.starts += 1
         wait_for(lambda: len(self.records("start")) >= self.starts, timeout)
-        begun = self.records("start")[-1]
-        # In mid-epoch, with a checkpoint behind it and steps that are lost.
-        wait_for(lambda: self.step > begun["step"] + EVERY, timeout)
-        return int(begun["workers"])
+        last_start = self.records("start")[-1]
+        # A fault now hits in the middle of an epoch, and the steps since a checkpoint are lost.
+        wait_for(lambda: self.step > last_start["step"] + EVERY, timeout)
+        return int(last_start["workers"])
 
     def workers(self) -> list[tuple[str, psutil.Process]]:
-        """Node and process of each worker that lives; those on the head last."""
+        """Return node id and process of each live worker. Workers on the head node come last."""
         path = "/api/v0/actors?detail=1&limit=1000"
         actors = ask_json(self.cluster.content, path)["data"]["result"]["result"]
         found = [
@@ -80,11 +81,11 @@ class Run:
             for actor in actors
             if actor["state"] == "ALIVE" and actor["class_name"].endswith("RayTrainWorker")
         ]
-        return sorted(found, key=lambda one: one[0] == self.cluster.head)
+        return sorted(found, key=lambda worker: worker[0] == self.cluster.head)
 
     @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """The job is short, and Ray takes its time to see that nodes came."""
+    def suspended(self) -> Iterator[None]:
+        """Suspend the workers, so that the job does not end before Ray notices changed nodes."""
         stopped = [process for _, process in self.workers()]
         for process in stopped:
             process.suspend()
@@ -110,7 +111,7 @@ class Cluster:
         return Run(self, run_id)
 
     def kill_node(self, node_id: str) -> None:
-        """Its raylet, as a machine that loses its power."""
+        """Kill the raylet of a node. The node ends like a machine that loses its power."""
         nodes = self.status()["nodes"]
         name = next(node["name"] for node in nodes if node["node_id"] == node_id)
         folder = Path(self.content["folder"]) / name.rpartition("-")[2]
@@ -123,10 +124,10 @@ class Cluster:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RNNJOB_STATE_DIR", self.cli.environment["RNNJOB_STATE_DIR"])
             for _ in range(number):
-                local.add_node()
+                local_cluster.add_node()
 
     def drain(self, node_id: str, seconds: int) -> None:
-        """As a cloud does that takes a spot instance back."""
+        """Announce that a node ends soon, as a cloud does before it takes back a spot instance."""
         address = Path(self.content["folder"], "n0", "ray_current_cluster").read_text().strip()
         subprocess.run(
             [
@@ -135,7 +136,7 @@ class Cluster:
                 "--deadline-remaining-seconds", str(seconds),
             ],
             env={**self.cli.environment, **self.content["environment"]}, check=True,
-            capture_output=True, timeout=60,
+            capture_output=True, timeout=ENOUGH_S,
         )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def undisturbed(cluster: Cluster) -> Finished:
 
 
 def check(run: Run, undisturbed: Finished) -> dict[str, Any]:
-    """It ended as if nothing had happened; its result."""
+    """Check that a run ended with the result of the undisturbed run. Return its result."""
     waited = run.cluster.cli("wait", run.run_id, "--json", "--timeout", "4m")
     assert waited.exit_code == 0, waited.stderr
     result: dict[str, Any] = waited.json
@@ -171,32 +172,32 @@ def check(run: Run, undisturbed: Finished) -> dict[str, Any]:
     assert [step["step"] for step in run.records("step")] == list(range(1, STEPS + 1))
     assert [epoch["rows_seen"] for epoch in result["data_account"]] == [3667] * EPOCHS
     for phase in result["phases"]:
-        # One checkpoint may be under way while the next steps are taken.
+        # A checkpoint may still be in progress during the steps after it.
         assert phase["repeated_steps"] <= 2 * EVERY
     assert sum(phase["steps"] for phase in result["phases"]) == STEPS
     return result
 
 
-def test_nodes_come_go_and_are_taken_back(cluster: Cluster, undisturbed: Finished) -> None:
+def test_nodes_join_die_and_are_preempted(cluster: Cluster, undisturbed: Finished) -> None:
     run = cluster.submit("elastic", "--workers", "1:3", "--set", "scaling.resize_interval=1s")
     assert run.wait_for_start() == 3
     for node_id, _ in run.workers()[:2]:
         cluster.kill_node(node_id)
     assert run.wait_for_start() == 1
 
-    with run.standing_still():
+    with run.suspended():
         cluster.add_nodes(2)
-        wait_for(lambda: len(run.records("start")) > run.starts, timeout=150)
+        wait_for(lambda: len(run.records("start")) > run.starts)
     assert run.wait_for_start() == 3
     assert run.status["reason"] == "resized from 1 to 3 workers"
 
     node_id, _ = run.workers()[0]
     cluster.drain(node_id, seconds=8)
     wait_for(lambda: len(run.failures()) == 2)
-    with run.standing_still():
+    with run.suspended():
         wait_for(lambda: run.status["state"] == "RESTARTING")
-        cluster.kill_node(node_id)  # its time has come
-        wait_for(lambda: len(run.records("start")) > run.starts, timeout=150)
+        cluster.kill_node(node_id)  # its deadline has passed
+        wait_for(lambda: len(run.records("start")) > run.starts)
     run.wait_for_start()
     assert "is taken away" in run.status["reason"]
     result = check(run, undisturbed)
@@ -208,13 +209,14 @@ def test_nodes_come_go_and_are_taken_back(cluster: Cluster, undisturbed: Finishe
 
 
 def test_a_worker_a_node_and_the_driver_are_killed(cluster: Cluster, undisturbed: Finished) -> None:
-    # After the elastic one: Ray reserves what a lost driver asked for three more minutes.
+    # This test comes after the elastic one: Ray holds the resources that a lost driver asked for
+    # three more minutes.
     cluster.add_nodes(3 - cluster.status()["nodes_alive"])
     run = cluster.submit("killed", "--workers", "2")
     run.wait_for_start()
     run.workers()[0][1].kill()
     run.wait_for_start()
-    cluster.kill_node(run.workers()[0][0])  # the third one takes its place
+    cluster.kill_node(run.workers()[0][0])  # the third node takes its place
     run.wait_for_start()
     driver = psutil.Process(run.status["pid"])
     assert "orchestrator.driver" in driver.cmdline()
@@ -231,7 +233,7 @@ def test_a_worker_a_node_and_the_driver_are_killed(cluster: Cluster, undisturbed
 
 
 def test_a_run_goes_on_on_another_cluster(cluster: Cluster, undisturbed: Finished) -> None:
-    """Last: the cluster is gone with its head."""
+    """This is the last test of the module, because it ends the cluster."""
     run = cluster.submit("moved", "--workers", "2")
     run.wait_for_start()
     raylets = [node for node in cluster.status()["nodes"] if node["is_head"]]

@@ -1,10 +1,10 @@
-"""More jobs than a cluster has room for: Ray queues them, and all come to their end."""
+"""More jobs than a cluster has room for: Ray queues them, and all of them succeed."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Cli, wait_for
+from tests.conftest import ENOUGH_S, Cli, wait_for
 from tests.integration.real_cluster import real_cluster
 
 pytestmark = pytest.mark.long
@@ -14,7 +14,7 @@ JOB = ("--dataset", "mnist-sample", "--epochs", "1", "-d", "--pending-timeout", 
 
 @pytest.fixture
 def cli(rnnjob: Cli) -> Iterator[Cli]:
-    """With two nodes of one CPU each."""
+    """The CLI with a cluster of two nodes with one CPU each."""
     with real_cluster(rnnjob, 2) as (cli, _):
         yield cli
 
@@ -24,7 +24,7 @@ def test_ten_jobs_at_once_on_two_cpus_all_succeed(cli: Cli) -> None:
     names = [f"job-{number}" for number in range(NUM_JOBS)]
     started = [cli.start("submit", "--address", "local", *JOB, "--run-id", n) for n in names]
     for process in started:
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=ENOUGH_S)
         assert process.returncode == 0, stderr
 
     def states() -> set[str]:
@@ -38,6 +38,6 @@ def test_ten_jobs_at_once_on_two_cpus_all_succeed(cli: Cli) -> None:
     ended = {name: cli("wait", name, "--json", "--timeout", "12m") for name in names}
     assert {name: done.exit_code for name, done in ended.items()} == dict.fromkeys(names, 0)
     assert len({done.json["weights_sha256"] for done in ended.values()}) == 1
-    # A driver ends a moment after its outcome is written.
-    wait_for(lambda: cli("cluster", "status", "--json").json["cpus_free"] == 2, timeout=60)
+    # A driver ends a moment after it has written its outcome.
+    wait_for(lambda: cli("cluster", "status", "--json").json["cpus_free"] == 2)
     assert cli("cluster", "status", "--json").json["nodes_alive"] == 2

@@ -1,4 +1,4 @@
-"""Run folders on S3, as moto's server speaks it on this machine."""
+"""Run folders on S3. A moto server on this machine stands for S3."""
 
 import contextlib
 import json
@@ -15,16 +15,16 @@ import torch
 from moto.server import ThreadedMotoServer
 
 from orchestrator import runs
-from tests.conftest import Cli, Finished, wait_for
+from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
+from tests.unit.runs.whole_records import epoch, start, step
 from tests.unit.simulated import single, tiny_job
-from tests.unit.whole_records import epoch, start, step
-from workers.checkpoint import Checkpoint, Checkpoints, Progress
+from workers.checkpoints.checkpoint import Checkpoint, Checkpoints, Progress
 from workers.config import CheckpointConfig, TrainJob
 from workers.errors import DamagedCheckpointError, InputError, RunExistsError, StorageError
-from workers.metrics_log import MetricsLog
-from workers.run_folder import MetricsTail, RunFolder, StopRequest, StopWatch
-from workers.run_log import RunLog, logged
-from workers.storage import Storage
+from workers.records.metrics_log import MetricsLog
+from workers.records.run_folder import MetricsTail, RunFolder, StopPoller, StopRequest
+from workers.records.run_log import RunLog, log_to
+from workers.storage.storage import Storage
 from workers.train import train
 
 SECRET = "wJalrXUtnFEMI-not-to-be-seen"
@@ -45,7 +45,7 @@ def options(port: int) -> str:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Where the server listens."""
+    """The port of the S3 server."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -60,7 +60,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def uri(port: int, request: pytest.FixtureRequest) -> str:
-    """A folder that does not exist, for each test its own."""
+    """The URI of a folder that does not exist yet; each test has its own."""
     return f"s3://bucket/{abs(hash(request.node.nodeid)):x}?{options(port)}"
 
 
@@ -78,14 +78,14 @@ def run(storage: Storage) -> RunFolder:
 
 @pytest.fixture
 def dead_port() -> int:
-    """Where nobody listens."""
+    """A port at which no server listens."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def all_files(storage: Storage, name: str = "") -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Return the content of every file below a folder."""
     found = {}
     for child in storage.list(name):
         path = f"{name}/{child}" if name else child
@@ -129,12 +129,12 @@ def test_a_child_keeps_the_options_of_the_uri(storage: Storage, port: int) -> No
     assert storage.local_path is None
 
 
-def test_a_new_folder_is_made_once(storage: Storage) -> None:
+def test_a_new_folder_is_created_only_once(storage: Storage) -> None:
     assert storage.child("run").create_new() is True
     assert storage.child("run").create_new() is False
 
 
-def test_a_missing_bucket_is_made_where_the_uri_allows_it(port: int) -> None:
+def test_a_missing_bucket_is_created_if_the_uri_allows_it(port: int) -> None:
     with pytest.raises(StorageError, match="Bucket 'other' not found"):
         Storage(f"s3://other/runs?{options(port).replace('true', 'false')}").create()
     storage = Storage(f"s3://other/runs?{options(port)}")
@@ -144,10 +144,12 @@ def test_a_missing_bucket_is_made_where_the_uri_allows_it(port: int) -> None:
 
 
 @pytest.mark.parametrize("option", ["regoin=us-east-1", "allow_bucket_creation=yes"])
-def test_an_option_that_nobody_knows_is_an_error_that_names_those_there_are(option: str) -> None:
+def test_an_unknown_option_is_an_error_that_names_the_known_options(option: str) -> None:
     with pytest.raises(StorageError) as caught:
         Storage(f"s3://bucket/runs?{option}")
-    assert f"its option {option} is none of endpoint_override, region" in caught.value.cause
+    assert f"its option {option} is not valid; valid: endpoint_override, region" in (
+        caught.value.cause
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> Non
         assert "AWS_SECRET_ACCESS_KEY" in caught.value.cure
 
 
-def test_a_run_id_is_taken_once_and_its_files_come_back(storage: Storage) -> None:
+def test_a_run_id_can_be_used_only_once_and_its_files_can_be_read(storage: Storage) -> None:
     run = runs.create_run(storage, "run-1", "name: x\n", "local")
     with pytest.raises(RunExistsError):
         runs.create_run(storage, "run-1", "name: y\n", "local")
@@ -179,19 +181,19 @@ def test_a_run_id_is_taken_once_and_its_files_come_back(storage: Storage) -> Non
     assert runs.read_status(run).state == "QUEUED"
     assert [status.run_id for status in runs.list_runs(storage)] == ["run-1"]
     run.ask_to_stop(StopRequest("time limit", 124))
-    assert StopWatch(run)() == StopRequest("time limit", 124)
+    assert StopPoller(run)() == StopRequest("time limit", 124)
 
 
-def a_checkpoint(step: int, best_epoch: int = 0) -> Checkpoint:
+def checkpoint_at(step: int, best_epoch: int = 0) -> Checkpoint:
     tensors = {"w": torch.full((2, 3), float(step))}
     progress = Progress(epoch=best_epoch, step=step)
     return Checkpoint("a" * 64, progress, tensors, {"w/exp_avg": tensors["w"]}, {})
 
 
-def test_checkpoints_are_kept_loaded_and_passed_over_when_damaged(run: RunFolder) -> None:
+def test_checkpoints_are_kept_and_loaded_and_damaged_ones_are_skipped(run: RunFolder) -> None:
     kept = Checkpoints(run, CheckpointConfig(keep_latest=2, keep_best=0))
     for number in (1, 2, 3):
-        kept.save(a_checkpoint(number))
+        kept.save(checkpoint_at(number))
     assert kept.steps() == [2, 3]
     assert torch.equal(kept.load(3, "a" * 64).model["w"], torch.full((2, 3), 3.0))
     damaged = "checkpoints/step-00000003/model.safetensors"
@@ -200,8 +202,8 @@ def test_checkpoints_are_kept_loaded_and_passed_over_when_damaged(run: RunFolder
         kept.load(3, "a" * 64)
     latest = kept.latest(lambda _: "a" * 64)
     assert latest is not None and latest.progress.step == 2
-    kept.save(a_checkpoint(2))
-    assert kept.steps() == [2], "the damaged one is gone"
+    kept.save(checkpoint_at(2))
+    assert kept.steps() == [2], "the damaged checkpoint was not deleted"
 
 
 def test_metrics_can_be_followed_and_are_cut_at_the_checkpoint_on_a_resume(run: RunFolder) -> None:
@@ -222,25 +224,26 @@ def test_metrics_can_be_followed_and_are_cut_at_the_checkpoint_on_a_resume(run: 
     assert [record["step"] for record in run.read_metrics()] == [0, 1, 2, 2, 2]
 
 
-def test_a_log_is_there_at_the_end_and_goes_on_in_a_second_process(run: RunFolder) -> None:
+def test_a_log_is_written_at_the_end_and_a_second_process_appends_to_it(run: RunFolder) -> None:
     for text in ("first", "second"):
-        with logged(RunLog(run, "worker-0")):
+        with log_to(RunLog(run, "worker-0")):
             logging.getLogger("workers.test").warning(text)
     lines = run.storage.read("logs/worker-0.log").decode().splitlines()
     assert [line.split()[-1] for line in lines] == ["first", "second"]
 
 
-def test_a_log_that_cannot_be_written_ends_nothing(dead_port: int, port: int) -> None:
+def test_a_log_that_cannot_be_written_raises_nothing(dead_port: int, port: int) -> None:
     unreachable = RunFolder.at(f"s3://bucket/run?{options(dead_port)}")
-    with logged(RunLog(unreachable, "worker-0")):
+    with log_to(RunLog(unreachable, "worker-0")):
         logging.getLogger("workers.test").warning("lost")
 
 
 def at(job: TrainJob, run: RunFolder) -> TrainJob:
+    """Return the job with another run folder."""
     return job.model_copy(update={"run_uri": run.storage.uri})
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_weights_of_a_local_one(
+def test_a_stopped_training_is_resumed_to_the_weights_of_a_local_training(
     run: RunFolder, tmp_path: Path
 ) -> None:
     job = tiny_job(tmp_path)
@@ -288,7 +291,7 @@ def test_a_job_leaves_a_whole_run_folder(cli: Cli, done: Finished) -> None:
     assert b"epoch/validation_accuracy" in folder.read(f"tensorboard/{events[0]}")
 
 
-def test_the_weights_are_those_of_a_local_folder(cli: Cli, done: Finished) -> None:
+def test_the_weights_equal_those_of_a_run_in_a_local_folder(cli: Cli, done: Finished) -> None:
     local = cli(*JOB, "--storage", "here")
     assert local.exit_code == 0, local.stderr
     assert local.json["weights_sha256"] == done.json["weights_sha256"]
@@ -326,9 +329,9 @@ def test_a_stopped_run_is_resumed_to_the_same_weights(cli: Cli, done: Finished) 
     process = cli.start(*JOB, "--run-id", "second")
     try:
         folder = storage_of(cli).child("second")
-        wait_for(lambda: folder.exists("status.json"), timeout=60)
+        wait_for(lambda: folder.exists("status.json"))
         stop = cli("stop", "second")
-        process.communicate(timeout=60)
+        process.communicate(timeout=ENOUGH_S)
     finally:
         process.kill()
         process.wait()
@@ -342,12 +345,12 @@ def test_a_stopped_run_is_resumed_to_the_same_weights(cli: Cli, done: Finished) 
 
 
 @pytest.mark.parametrize("command", [JOB, ["list"]], ids=["submit", "list"])
-def test_an_endpoint_where_nobody_listens_is_told_soon(
+def test_an_endpoint_that_does_not_answer_is_reported_soon(
     cli: Cli, dead_port: int, command: list[str]
 ) -> None:
     started = time.monotonic()
     refused = cli(*command, "--storage", f"s3://bucket/runs?{options(dead_port)}")
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < HANG_S, "pyarrow's own retries take 100 s"
     assert refused.exit_code == (2 if command is JOB else 1)
     assert refused.cause.startswith("cannot ")
     assert "s3://bucket/runs" in refused.cause
@@ -359,7 +362,7 @@ def test_an_endpoint_where_nobody_listens_is_told_soon(
 @pytest.mark.parametrize(
     "command", [JOB, [*JOB, "--dry-run"], ["list"], ["show", "first"]], ids=" ".join
 )
-def test_a_command_given_credentials_in_the_uri_refuses_them(cli: Cli, command: list[str]) -> None:
+def test_every_command_refuses_credentials_in_the_uri(cli: Cli, command: list[str]) -> None:
     query = storage_of(cli).uri.partition("?")[2]
     refused = cli(*command, "--storage", f"s3://AKIA:{SECRET}@cli/runs?{query}")
     assert refused.exit_code == 2

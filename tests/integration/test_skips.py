@@ -1,4 +1,4 @@
-"""The rule about skips holds."""
+"""The rule that every skipped test must give a reason."""
 
 from pathlib import Path
 

@@ -1,5 +1,8 @@
-"""A storage that fails: the job ends with the weights of an undisturbed one, or says why it does
-not and leaves a good checkpoint. Never is another result told."""
+"""Faults of the storage.
+
+A job ends with the weights of an undisturbed one, or it fails with the cause and leaves a good
+checkpoint. It never reports another result.
+"""
 
 import json
 import random
@@ -19,19 +22,19 @@ from tests.conftest import Cli
 from tests.integration.faulty_proxy import FAULTS, FaultyProxy, Outage, outages
 from tests.integration.test_s3 import CREDENTIALS, at, options, port
 from tests.unit.simulated import single, tiny_job
-from workers import patience
-from workers.checkpoint import Checkpoints
-from workers.checkpoint_writer import CheckpointWriter
+from workers.checkpoints.background_writer import CheckpointWriter
+from workers.checkpoints.checkpoint import Checkpoints
 from workers.config import TrainJob
 from workers.errors import StorageError
-from workers.jsons import Json
-from workers.run_folder import RunFolder
-from workers.storage import Storage
+from workers.records.run_folder import RunFolder
+from workers.storage import retries
+from workers.storage.storage import Storage
+from workers.storage.typed_json import Json
 from workers.train import train
 
 __all__ = ["port"]  # a fixture
 EVERY_STEP = {"every_steps": 1, "keep_latest": 3}
-NUM_STEPS = 6  # of a tiny job
+NUM_STEPS = 6  # the steps of a tiny job
 FILES = [
     "model.safetensors",
     "optimizer.safetensors",
@@ -43,7 +46,7 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SHA-256 of those that a tiny job comes to, undisturbed."""
+    """The SHA-256 of the weights of a tiny job that nothing disturbs."""
     job = tiny_job(tmp_path_factory.mktemp("whole"))
     found = train(job, single(job)).weights_sha256
     assert found
@@ -52,12 +55,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def never_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each step has its checkpoint: none is put off."""
+    """Make the writer save a checkpoint at every step, even while it is still busy."""
     monkeypatch.setattr(CheckpointWriter, "is_busy", False)
 
 
 def good_steps(job: TrainJob) -> list[int]:
-    """Steps whose checkpoint can be gone on from; a damaged one raises."""
+    """Return the steps of all checkpoints. Raises DamagedCheckpointError if one is damaged."""
     kept = Checkpoints(RunFolder.at(job.run_uri), job.checkpoint)
     steps = kept.steps()
     for step in steps:
@@ -71,7 +74,7 @@ def steps_recorded(job: TrainJob) -> list[int]:
 
 
 def at_step(step: int, act: Callable[[], object]) -> Callable[[Json], None]:
-    """A sink that acts once that step was recorded."""
+    """Return a sink for records that calls `act` when this step is recorded."""
 
     def sink(record: Json) -> None:
         if record["kind"] == "step" and record["step"] == step:
@@ -80,13 +83,13 @@ def at_step(step: int, act: Callable[[], object]) -> Callable[[Json], None]:
     return sink
 
 
-# Damage: the checkpoint before it is used.
+# Damage to a checkpoint before it is loaded.
 
 
 def flip_a_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    where = random.Random(path.name).randrange(8 * len(data))
-    data[where // 8] ^= 1 << where % 8
+    bit = random.Random(path.name).randrange(8 * len(data))
+    data[bit // 8] ^= 1 << bit % 8
     path.write_bytes(data)
 
 
@@ -110,7 +113,7 @@ def test_damage_to_the_newest_checkpoint_costs_steps_but_no_bit(
     harm(tmp_path / "checkpoints" / "step-00000005" / file)
     with caplog.at_level("INFO"):
         resumed = train(job, single(job))
-    assert "passing over a checkpoint: " in caplog.text
+    assert "skipping a damaged checkpoint: " in caplog.text
     assert "going on from the checkpoint of step 4" in caplog.text
     assert resumed.weights_sha256 == weights
     assert steps_recorded(job) == list(range(1, NUM_STEPS + 1))
@@ -124,7 +127,7 @@ def test_a_process_killed_between_two_files_of_a_checkpoint_costs_steps_but_no_b
         import os, signal
         from pathlib import Path
         from tests.unit.simulated import single, tiny_job
-        from workers.storage import Storage
+        from workers.storage.storage import Storage
         from workers.train import train
 
         write = Storage.write
@@ -147,11 +150,11 @@ def test_a_process_killed_between_two_files_of_a_checkpoint_costs_steps_but_no_b
     assert good_steps(job)[-1] == NUM_STEPS
 
 
-# A local disk: full, or read-only.
+# A local disk that is full or read-only.
 
 
 class SmallDisk:
-    """A file system of its own."""
+    """A small file system that only one test uses."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -177,7 +180,7 @@ class SmallDisk:
 
 
 def mount(*words: object) -> None:
-    """Skips the test where this user may not mount."""
+    """Run `mount`. Skip the test if this user may not mount a file system."""
     if not shutil.which("mount"):
         pytest.skip("needs the command mount")
     done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True)
@@ -195,7 +198,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
 
 
 @pytest.mark.parametrize("step", [2, 3, 5])
-def test_a_disk_that_fills_up_ends_the_job_and_with_room_it_comes_to_the_same_weights(
+def test_a_full_disk_ends_the_job_and_with_free_space_it_ends_with_the_same_weights(
     disk: SmallDisk, weights: str, step: int
 ) -> None:
     job = tiny_job(disk.path / "run", checkpoint={**EVERY_STEP, "keep_latest": 1})
@@ -221,7 +224,7 @@ def test_a_submitted_job_says_that_the_disk_is_full(rnnjob: Cli, disk: SmallDisk
     assert not shown["result"] or not shown["result"].get("weights_sha256")
 
 
-def test_checkpoints_that_become_read_only_end_the_job_and_writable_it_comes_to_the_same_weights(
+def test_a_read_only_folder_ends_the_job_and_once_writable_it_ends_with_the_same_weights(
     disk: SmallDisk, weights: str
 ) -> None:
     job = tiny_job(disk.path / "run", checkpoint=EVERY_STEP)
@@ -248,7 +251,7 @@ def test_a_read_only_storage_is_refused_at_submission(rnnjob: Cli, disk: SmallDi
     assert list(disk.path.iterdir()) == []
 
 
-# S3 that fails for a while, or for good.
+# S3 that fails for a while or permanently.
 
 
 def on_s3(folder: Path, port: int, name: str) -> TrainJob:
@@ -263,10 +266,10 @@ def through(proxy: FaultyProxy, job: TrainJob) -> TrainJob:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_job_outlives_a_storage_that_fails_for_seconds(
+def test_a_job_survives_a_storage_that_fails_for_seconds(
     tmp_path: Path, port: int, weights: str, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # One kind of fault for each seed; longer than what the S3 client itself waits for.
+    # Each seed has its own kind of fault. The outage is longer than the retries of the S3 client.
     plan = outages(seed, [FAULTS[seed]], num=1, seconds=4.0)
     job = on_s3(tmp_path, port, f"outages-{seed}")
     with FaultyProxy(port, plan, trigger="checkpoints") as proxy:
@@ -278,10 +281,10 @@ def test_a_job_outlives_a_storage_that_fails_for_seconds(
     assert good_steps(job)[-1] == NUM_STEPS
 
 
-def test_a_storage_that_fails_for_good_ends_the_job_with_its_cause_and_a_good_checkpoint(
+def test_a_permanent_failure_ends_the_job_with_its_cause_and_a_good_checkpoint(
     tmp_path: Path, port: int, weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_S", 3.0)
+    monkeypatch.setattr(retries, "MAX_FAILING_S", 3.0)
     job = on_s3(tmp_path, port, "for-good")
     assert train(job, single(job, stop_after=2)).stopped
     with (
@@ -295,7 +298,7 @@ def test_a_storage_that_fails_for_good_ends_the_job_with_its_cause_and_a_good_ch
 
 
 @pytest.mark.long
-def test_a_submitted_job_outlives_it_too_and_so_does_who_follows_it(
+def test_a_submitted_job_and_its_follower_survive_storage_failures(
     rnnjob: Cli, port: int, tmp_path: Path
 ) -> None:
     job = ["submit", "--local", "--dataset", "mnist-sample", "--epochs", "2", "--json"]

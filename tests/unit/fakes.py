@@ -1,4 +1,4 @@
-"""Small fakes at the two seams: what trains a job, and where it runs; and a job for them."""
+"""Fakes of the trainer, the launcher and the follower's view, and a small job for them."""
 
 import time
 from collections.abc import Callable
@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import runs
-from orchestrator.job_spec import JobSpec, build_spec
-from orchestrator.plan import Plan
 from orchestrator.runs import RunStatus
-from tests.unit.idx_files import write_idx_files
-from workers.jsons import Json
-from workers.metrics_log import MetricsLog
-from workers.run_folder import RunFolder, StopRequest
+from orchestrator.spec.build import build_spec
+from orchestrator.spec.job_spec import JobSpec
+from orchestrator.spec.plan import Plan
+from tests.unit.datasets.idx_files import write_idx_files
+from workers.records.metrics_log import MetricsLog
+from workers.records.run_folder import RunFolder, StopRequest
+from workers.storage.typed_json import Json
 from workers.train import TrainResult
 
 WEIGHTS = "c" * 64
 
 
 def tiny_spec(folder: Path, **values: Any) -> JobSpec:
-    """A job on 61 rows of 4 by 3 pixels in `folder`/idx, with its runs in `folder`/runs."""
+    """Return a job on 61 rows of 4 by 3 pixels in `folder`/idx, with its runs in `folder`/runs."""
     if not (folder / "idx").exists():
         write_idx_files(folder / "idx")
     flags = {
@@ -33,7 +34,7 @@ def tiny_spec(folder: Path, **values: Any) -> JobSpec:
     return build_spec(flags={**flags, **values})
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -41,7 +42,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 
 class FakeTrainer:
-    """Starts its workers once; `act` is the training."""
+    """A trainer that runs `wait` while it waits for capacity, and `act` as the training."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class FakeTrainer:
         self.wait = wait
         self.run: RunFolder | None = None
         self.seen: list[str] = []
-        """What happened, in order."""
+        """The names of the calls, in order."""
 
     def __enter__(self) -> "FakeTrainer":
         self.seen.append("enter")
@@ -61,12 +62,12 @@ class FakeTrainer:
     def __exit__(self, *_: object) -> None:
         self.seen.append("exit")
 
-    def wait_for_room(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
+    def wait_for_capacity(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
         self.seen.append("wait")
         self.run = run
         self.wait(say)
 
-    def settle_precision(self, gpu: bool) -> str:
+    def resolve_precision(self, gpu: bool) -> str:
         return "fp32"
 
     def train(self, plan: Plan) -> TrainResult:
@@ -76,7 +77,7 @@ class FakeTrainer:
 
 
 def start_workers(run: RunFolder, workers: int = 2, resumed_at: int = 0) -> None:
-    """What worker 0 records first; returns once the status says RUNNING."""
+    """Record a start, as worker 0 does. Return once the status has the new attempt."""
     with MetricsLog(run, resumed_at) as log:
         attempt = log.attempt
         log.write(
@@ -98,30 +99,36 @@ def finished(stopped: StopRequest | None = None) -> TrainResult:
 
 
 class FakeLauncher:
-    """A job that does one thing at each look of its follower, and is gone after the last."""
-
-    mode = "fake"
+    """A launcher whose job runs one action at each `is_alive`, and has ended after the last."""
 
     def __init__(
         self,
-        *looks: Callable[[RunFolder], None],
+        *actions: Callable[[RunFolder], None],
         leaves_on_interrupt: bool = False,
         why: str = "",
         at_kill: Callable[[RunFolder], None] = lambda run: None,
+        mode: str = runs.LOCAL,
+        address: str = "",
     ) -> None:
+        self.mode, self.address = mode, address
+        self.checked_job_ids: list[str] = []
         self.leaves_on_interrupt = leaves_on_interrupt
         self.killed = False
-        self._looks = list(looks)
+        self._actions = list(actions)
         self._why = why
         self._at_kill = at_kill
+
+    def check(self, run: RunFolder, spec: JobSpec, job_id: str) -> dict[str, Any]:
+        self.checked_job_ids.append(job_id)
+        return {}
 
     def submit(self, run: RunFolder) -> None:
         pass
 
     def is_alive(self, run: RunFolder) -> bool:
-        if not self._looks or self.killed:
+        if not self._actions or self.killed:
             return False
-        self._looks.pop(0)(run)
+        self._actions.pop(0)(run)
         return True
 
     def why_it_ended(self, run: RunFolder) -> str:
@@ -134,14 +141,14 @@ class FakeLauncher:
 
 
 class FakeView:
-    """Keeps what it was shown."""
+    """A view that keeps everything that it was given."""
 
     def __init__(self) -> None:
         self.states: list[str] = []
         self.records: list[Json] = []
         self.notes: list[str] = []
         self.at_note: Callable[[], None] | None = None
-        """Called at the first note."""
+        """A function that is called at the first note."""
 
     def update(self, status: RunStatus, records: list[Json]) -> None:
         if self.states[-1:] != [status.state]:

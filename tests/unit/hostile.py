@@ -1,4 +1,4 @@
-"""Files as a failing disk, another program or an enemy leaves them, and what must not change."""
+"""Strategies for files that a failing disk, another program or an attacker may leave behind."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ NO_OBJECTS = st.binary(max_size=40) | st.sampled_from(
 
 
 def changed(content: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
-    """A JSON object with some values of another kind, and some keys missing."""
+    """Return JSON objects in which some values have another type and some keys are missing."""
     keys = st.sampled_from(sorted(content))
     return st.builds(
         lambda values, missing: json.dumps(
@@ -34,7 +34,7 @@ def changed(content: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
 
 
 def damaged(data: bytes) -> st.SearchStrategy[bytes]:
-    """Cut off, with a bit flipped, with bytes put in, or with a part written twice."""
+    """Return the data truncated, with a flipped bit, with inserted bytes or a repeated part."""
     places = st.integers(0, max(0, len(data) - 1))
     return (
         st.builds(lambda n: data[:n], places)
@@ -49,7 +49,7 @@ def _flipped(data: bytes, place: int, bit: int) -> bytes:
 
 
 def files_in(folder: Path, but: Path | None = None) -> dict[Path, bytes]:
-    """The content of every file below a folder, but for one part of it."""
+    """Return the content of every file below a folder, except those below `but`."""
     return {
         path: path.read_bytes()
         for path in folder.rglob("*")

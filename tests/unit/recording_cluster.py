@@ -1,4 +1,4 @@
-"""A dashboard that takes every job, runs none, and keeps what it was asked."""
+"""A fake dashboard that accepts every job, runs none, and records each request."""
 
 import json
 import platform
@@ -23,8 +23,8 @@ NODE = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as it came."""
+class RecordedRequest:
+    """A request as the server received it."""
 
     method: str
     path: str
@@ -37,20 +37,20 @@ class Asked:
 
 
 class RecordingCluster:
-    """`jobs`: what it says of each; a job that it is given is PENDING, one that it is to stop is
-    STOPPED."""
+    """The state of the fake cluster. A submitted job is PENDING, a stopped job is STOPPED."""
 
     def __init__(self) -> None:
         self.address = ""
-        self.asked: list[Asked] = []
+        self.requests: list[RecordedRequest] = []
         self.jobs: dict[str, str] = {}
+        """The status of each job in Ray's words, by the job's id."""
 
     def paths(self, method: str) -> list[str]:
-        return [asked.path for asked in self.asked if asked.method == method]
+        return [request.path for request in self.requests if request.method == method]
 
-    def answer(self, asked: Asked) -> tuple[int, Any]:
-        self.asked.append(asked)
-        path = asked.path.partition("?")[0].rstrip("/")
+    def answer(self, request: RecordedRequest) -> tuple[int, Any]:
+        self.requests.append(request)
+        path = request.path.partition("?")[0].rstrip("/")
         if path == "/api/version":
             version = metadata.version("ray")
             return 200, {"version": "4", "ray_version": version, "ray_commit": ""}
@@ -61,23 +61,23 @@ class RecordingCluster:
         if path == "/nodes":
             return 200, {"data": {"nodeLogicalResources": {"a": "0.0/4.0 CPU"}}}
         if path.startswith("/api/packages/"):
-            return 200, {}  # each package is there already
+            return 200, {}  # every package counts as uploaded already
         if path.startswith("/api/jobs"):
-            return self._job(asked, path)
+            return self._job(request, path)
         return 404, {}
 
-    def _job(self, asked: Asked, path: str) -> tuple[int, Any]:
-        if asked.method == "POST" and path == "/api/jobs":
-            job_id = asked.json["submission_id"]
+    def _job(self, request: RecordedRequest, path: str) -> tuple[int, Any]:
+        if request.method == "POST" and path == "/api/jobs":
+            job_id = request.json["submission_id"]
             self.jobs[job_id] = "PENDING"
             return 200, {"job_id": job_id, "submission_id": job_id}
         job_id = path.split("/")[3]
         if job_id not in self.jobs:
             return 404, {}
-        if asked.method == "POST":
+        if request.method == "POST":
             self.jobs[job_id] = "STOPPED"
             return 200, {"stopped": True}
-        if asked.method == "DELETE":
+        if request.method == "DELETE":
             del self.jobs[job_id]
             return 200, {"deleted": True}
         return 200, {"status": self.jobs[job_id]}
@@ -90,8 +90,8 @@ def recording_cluster(context: ssl.SSLContext | None = None) -> Iterator[Recordi
     class Handler(BaseHTTPRequestHandler):
         def _reply(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked = Asked(self.command, self.path, dict(self.headers.items()), body)
-            code, content = cluster.answer(asked)
+            request = RecordedRequest(self.command, self.path, dict(self.headers.items()), body)
+            code, content = cluster.answer(request)
             self.send_response(code)
             self.end_headers()
             self.wfile.write(json.dumps(content).encode())

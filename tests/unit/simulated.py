@@ -1,4 +1,4 @@
-"""A tiny synthetic job, and W workers of it as threads of this process."""
+"""A tiny synthetic job, and W workers that run it as threads of this process."""
 
 import threading
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from workers.config import (
     TrainingConfig,
     TrainJob,
 )
-from workers.run_folder import StopRequest
-from workers.shard_data import Rows, ShardData
-from workers.shards import hosted_shards
+from workers.records.run_folder import StopRequest
+from workers.shards.order import hosted_shards
+from workers.shards.rows import Rows, ShardData
 from workers.worker import Notice, SingleProcessWorker, add_in_order
 
 T = TypeVar("T")
-# All that matters is said: the defaults may change.
+# Every value that matters is given here, because the defaults may change.
 TINY_TRAINING: dict[str, Any] = {
     "epochs": 2,
     "global_batch_size": 12,
@@ -37,7 +37,7 @@ TINY_TRAINING: dict[str, Any] = {
 
 
 def tiny_shape(**changes: Any) -> DataShape:
-    """26 training rows over 4 shards: 7, 7, 6 and 6 rows of 5 by 6 pixels in 3 classes."""
+    """Return 26 training rows over 4 shards (7, 7, 6, 6), of 5 by 6 pixels in 3 classes."""
     values: dict[str, Any] = {
         "name": "tiny",
         "fingerprint": "f" * 64,
@@ -65,7 +65,7 @@ def tiny_job(
     cpus: int = 1,
     fingerprint: str = "a" * 64,
 ) -> TrainJob:
-    """A job of 3 steps an epoch whose run folder is `folder`."""
+    """Return a job with 3 steps per epoch, whose run folder is `folder`."""
     return TrainJob(
         run_id=folder.name,
         run_uri=str(folder),
@@ -81,7 +81,7 @@ def tiny_job(
 
 
 def tiny_split(shape: DataShape, split: str) -> Rows:
-    """Rows whose class can be learned: its column of pixels is bright."""
+    """Return rows whose class can be learned: the pixel column with its number is bright."""
     generator = torch.Generator().manual_seed(SPLITS.index(split))
     number = shape.num_rows(split)
     labels = torch.randint(shape.num_classes, (number,), generator=generator)
@@ -92,11 +92,12 @@ def tiny_split(shape: DataShape, split: str) -> Rows:
 
 
 def shard_of(rows: Rows, num_shards: int, shard: int) -> Rows:
-    """Dealt out like cards."""
+    """Return the rows of one shard. A split is dealt out to its shards like cards."""
     return Rows(rows.images_NHW[shard::num_shards], rows.labels_N[shard::num_shards])
 
 
 def tiny_loader(shape: DataShape) -> Callable[[int], ShardData]:
+    """Return a function that loads a shard of the tiny data set."""
     whole = {split: tiny_split(shape, split) for split in SPLITS}
 
     def load(shard: int) -> ShardData:
@@ -106,34 +107,35 @@ def tiny_loader(shape: DataShape) -> Callable[[int], ShardData]:
 
 
 def single(job: TrainJob, stop_after: int = 0, code: int = 5) -> SingleProcessWorker:
-    """The whole job in this process; wants to stop in the step of that number."""
-    asked = 0
+    """Return a worker that runs the whole job, and receives a stop request in step `stop_after`."""
+    num_calls = 0
 
     def stop() -> StopRequest | None:
-        nonlocal asked
-        asked += 1
-        return StopRequest("the test wants it", code) if asked == stop_after else None
+        nonlocal num_calls
+        num_calls += 1
+        return StopRequest("the test wants it", code) if num_calls == stop_after else None
 
     return SingleProcessWorker(job.data.num_shards, tiny_loader(job.data), stop)
 
 
 class _Exchange:
-    """What the threads of one job share: a place for each rank's tensor, and a barrier."""
+    """What the threads of one job share: a slot for the tensor of each rank, and a barrier."""
 
     def __init__(self, num_workers: int) -> None:
         self.barrier = threading.Barrier(num_workers)
-        self.places: list[Tensor] = [torch.empty(0)] * num_workers
+        self.slots: list[Tensor] = [torch.empty(0)] * num_workers
 
-    def all_of(self, rank: int, mine: Tensor) -> list[Tensor]:
-        self.places[rank] = mine
-        self.barrier.wait(60)
-        every = list(self.places)
-        self.barrier.wait(60)
-        return every
+    def all_tensors(self, rank: int, own: Tensor) -> list[Tensor]:
+        """Give the tensor of one rank to all, and return those of all ranks."""
+        self.slots[rank] = own
+        self.barrier.wait(300)
+        gathered = list(self.slots)
+        self.barrier.wait(300)
+        return gathered
 
 
 class RankWorker:
-    """A fake of the Worker protocol: one of W ranks, each a thread."""
+    """A fake of the Worker protocol: one of W ranks, each in a thread."""
 
     def __init__(self, job: TrainJob, rank: int, num_workers: int, exchange: _Exchange) -> None:
         self.rank, self.world_size = rank, num_workers
@@ -146,10 +148,10 @@ class RankWorker:
         return add_in_order(self.gather(rows_LN))
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
-        return add_in_order(torch.stack(self._exchange.all_of(self.rank, row_N)))
+        return add_in_order(torch.stack(self._exchange.all_tensors(self.rank, row_N)))
 
     def gather(self, rows_LN: Tensor) -> Tensor:
-        return torch.cat(self._exchange.all_of(self.rank, rows_LN))
+        return torch.cat(self._exchange.all_tensors(self.rank, rows_LN))
 
     def stop_requested(self) -> StopRequest | None:
         return None
@@ -162,7 +164,7 @@ class RankWorker:
 
 
 def on_workers(job: TrainJob, num_workers: int, act: Callable[[RankWorker], T]) -> list[T]:
-    """What `act` returns on each of W workers that run at once, in rank order."""
+    """Run `act` on W workers at once, and return its results in rank order."""
     exchange = _Exchange(num_workers)
 
     def run(rank: int) -> T:
@@ -175,8 +177,8 @@ def on_workers(job: TrainJob, num_workers: int, act: Callable[[RankWorker], T]) 
 
     with ThreadPoolExecutor(num_workers) as pool:
         futures = [pool.submit(run, rank) for rank in range(num_workers)]
-    broken = [error for future in futures if (error := future.exception()) is not None]
-    for error in broken:
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    for error in errors:
         if not isinstance(error, threading.BrokenBarrierError):
             raise error
     return [future.result() for future in futures]

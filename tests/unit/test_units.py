@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them."""
+"""Durations and sizes in the form in which people write them."""
 
 import pytest
 from hypothesis import given
@@ -26,8 +26,8 @@ def test_durations_are_seconds(text: str | float, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "abc", "10x", "h", "10 m", "1h-2m", "-5", "m10", True, "1e3"])
-def test_what_is_no_duration_is_refused_with_examples(text: str | bool) -> None:
-    with pytest.raises(ValueError, match="is no duration; write 90s, 10m or 2h30m"):
+def test_an_invalid_duration_is_refused_with_examples(text: str | bool) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write 90s, 10m or 2h30m"):
         parse_duration(text)
 
 
@@ -54,8 +54,8 @@ def test_sizes_are_bytes(text: str | int, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "1 XB", "-1", "1,5GB", True])
-def test_what_is_no_size_is_refused_with_examples(text: str | bool) -> None:
-    with pytest.raises(ValueError, match="is no size; write 1GiB or 500MB"):
+def test_an_invalid_size_is_refused_with_examples(text: str | bool) -> None:
+    with pytest.raises(ValueError, match="is not a size; write 1GiB or 500MB"):
         parse_bytes(text)
 
 
@@ -66,7 +66,7 @@ def test_a_size_is_above_zero(text: str | int) -> None:
 
 
 @given(st.text(max_size=12) | st.integers() | st.from_regex(r"\d{1,400}(\.\d+)?[a-zA-Z]{0,3}"))
-def test_anything_is_a_number_above_zero_or_a_value_error(text: str | int) -> None:
+def test_any_input_gives_a_number_above_zero_or_a_value_error(text: str | int) -> None:
     for parse in (parse_duration, parse_bytes):
         try:
             assert parse(text) > 0
@@ -75,7 +75,7 @@ def test_anything_is_a_number_above_zero_or_a_value_error(text: str | int) -> No
 
 
 @pytest.mark.parametrize("text", ["9" * 400 + "GiB", "9" * 400])
-def test_a_size_beyond_all_numbers_is_a_value_error(text: str) -> None:
+def test_a_size_that_is_too_large_for_a_number_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="size"):
         parse_bytes(text)
 

@@ -1,0 +1,94 @@
+"""The command `rnnjob doctor`."""
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.errors import explained, terminated_as
+from orchestrator.cli.options.cluster import address_option, headers_from, request_options
+from orchestrator.cli.options.run import json_option, storage_option
+from orchestrator.cli.output import print_json
+from orchestrator.runs import DEFAULT_STORAGE
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command("doctor")
+@storage_option
+@click.option(
+    "--dataset",
+    default="mnist",
+    show_default=True,
+    metavar="NAME",
+    help="Data set: mnist, fashion-mnist, kmnist or mnist-sample. This command never downloads it.",
+)
+@click.option(
+    "--data-dir",
+    envvar="RNNJOB_DATA_DIR",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with the data set's idx files.  [env: RNNJOB_DATA_DIR]",
+)
+@click.option(
+    "--num-shards",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Number of shards into which the data set is cut.",
+)
+@address_option
+@request_options
+@click.option(
+    "--probe/--no-probe",
+    default=True,
+    help="Run a short job that inspects each node of the cluster.",
+)
+@json_option
+@explained
+def doctor_command(
+    storage: str | None,
+    dataset: str,
+    data_dir: Path | None,
+    num_shards: int,
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    probe: bool,
+    as_json: bool,
+) -> None:
+    """Check what a job needs: this machine, storage, data set and cluster.
+
+    The cluster is the one that --address names. A short job lets each of its nodes use the storage
+    and report its packages, GPUs, disk and memory. The job leaves nothing behind.
+
+    Each line says ok, or warn or fail with a cure. The exit code is 1 if a check fails, else 0.
+    """
+    from orchestrator.cluster.connection import given_address
+    from orchestrator.doctor.check import FAIL, OK, DoctorOptions
+    from orchestrator.doctor.examine import examine
+
+    options = DoctorOptions(
+        storage or DEFAULT_STORAGE,
+        dataset,
+        data_dir,
+        num_shards,
+        given_address(address),
+        headers_from(headers),
+        verify,
+        probe,
+    )
+    with terminated_as(KeyboardInterrupt):  # so that the job and its files are removed, too
+        checks = examine(options)
+    failed = [check for check in checks if check.state == FAIL]
+    if as_json:
+        content = [check.to_json() for check in checks]
+        print_json({"schema_version": 1, "ok": not failed, "checks": content})
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            state = click.style(f"{check.state:<5}", fg=_COLOURS[check.state])
+            click.echo(f"{state}{check.name:<{width}}  {' '.join(check.detail.split())}")
+            if check.state != OK:
+                click.echo(f"{'':<{width + 5}}  Try: {check.cure}")
+    if failed:
+        raise SystemExit(1)

@@ -1,0 +1,89 @@
+"""The command `rnnjob export`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.run import json_option
+from orchestrator.cli.options.spec import spec_from, spec_options
+from orchestrator.cli.output import print_json
+from workers.errors import InputError
+
+
+@click.command("export")
+@click.option("--kuberay", is_flag=True, help="Print a RayJob manifest (ray.io/v1) for KubeRay.")
+@spec_options
+@click.option(
+    "--image",
+    metavar="IMAGE",
+    help="Container image with Ray and rnnjob, recommended for daily work.  [default: Ray's own, "
+    "rayproject/ray, for CPUs or GPUs; pip then installs rnnjob and torch on each node as the job "
+    "starts, from the package index that the nodes use]",
+)
+@click.option(
+    "--namespace", metavar="NS", help="Kubernetes namespace; by default kubectl's current one."
+)
+@click.option(
+    "--queue",
+    metavar="NAME",
+    help="Local queue of Kueue. The job is suspended until Kueue admits it.",
+)
+@click.option(
+    "--volume-claim",
+    "claims",
+    multiple=True,
+    metavar="NAME:PATH",
+    help="PersistentVolumeClaim to mount in every pod, for a --storage or --data-dir below PATH; "
+    "may be repeated.",
+)
+@json_option
+@click.option("-v", "--verbose", is_flag=True, help="Print the tracebacks of errors.")
+@explained
+def export_command(
+    kuberay: bool,
+    config: Path | None,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    run_id: str | None,
+    image: str | None,
+    namespace: str | None,
+    queue: str | None,
+    claims: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+    **flags: Any,
+) -> None:
+    """Print a job as a manifest for another system. Nothing is started.
+
+    \b
+    rnnjob export --kuberay --storage s3://BUCKET/runs --workers 4 | kubectl create -f -
+
+    Each worker gets one pod; with --workers MIN:MAX the cluster grows and shrinks. The job writes
+    the run folder, so rnnjob list, show and stop work on every machine that can read the storage.
+    """
+    from importlib import metadata
+
+    from orchestrator import runs
+    from orchestrator.cluster.kuberay import Target, VolumeClaim, notes, ray_job, to_yaml
+
+    if not kuberay:
+        raise InputError(
+            "export needs the system for which to write a manifest", "name it: --kuberay"
+        )
+    spec = spec_from(config, preset, assignments, flags)
+    target = Target(
+        ray_version=metadata.version("ray"),
+        image=image,
+        namespace=namespace,
+        queue=queue,
+        claims=tuple(VolumeClaim.parse(text) for text in claims),
+    )
+    manifest = ray_job(spec, run_id or runs.new_run_id(spec.name), target)
+    for note in notes(spec, target):
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        print_json(manifest)
+    else:
+        click.echo(to_yaml(manifest), nl=False)

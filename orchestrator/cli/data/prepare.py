@@ -1,0 +1,91 @@
+"""The commands below `rnnjob data`."""
+
+import re
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.completion_values import datasets
+from orchestrator.cli.options.run import json_option
+from orchestrator.cli.output import print_json
+from workers.errors import InputError
+
+_IS_COUNT = re.compile(r"[0-9]{1,18}")
+
+
+@click.group("data")
+def data_command() -> None:
+    """Prepare data sets."""
+
+
+@data_command.command("prepare")
+@click.option(
+    "--dataset",
+    default="mnist",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=datasets,
+    help="Data set: mnist, fashion-mnist, kmnist or mnist-sample.",
+)
+@click.option(
+    "--data-dir",
+    envvar="RNNJOB_DATA_DIR",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with the data set's idx files, plain or .gz. Without it, they are downloaded.  "
+    "[env: RNNJOB_DATA_DIR]",
+)
+@click.option(
+    "--num-shards",
+    default=8,
+    show_default=True,
+    help="Number of shards. A job can use at most this many workers.",
+)
+@click.option(
+    "--validation-rows",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Number of rows to hold out for validation: the first ones of the training split. "
+    "auto: one row in twelve.",
+)
+@click.option("--force", is_flag=True, help="Cut the data set again, even if that was done before.")
+@json_option
+@explained
+def prepare_command(
+    dataset: str,
+    data_dir: Path | None,
+    num_shards: int,
+    validation_rows: str,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Cut a data set into Parquet shards.
+
+    rnnjob submit does this by itself when it is needed.
+    """
+    from orchestrator.datasets.prepare import prepare
+
+    if num_shards < 1:
+        raise InputError(f"--num-shards is {num_shards}", "use at least 1")
+    if validation_rows != "auto" and not _IS_COUNT.fullmatch(validation_rows):
+        raise InputError(
+            f"--validation-rows is '{validation_rows}'", "give a number of rows, or auto"
+        )
+    held_out = validation_rows if validation_rows == "auto" else int(validation_rows)
+    data = prepare(dataset, data_dir, num_shards, held_out, force=force)
+    data.verify()
+    if as_json:
+        content = data.shape.model_dump()
+        print_json(
+            {"schema_version": 1, "folder": data.folder.where(), **content, "shards": data.shards}
+        )
+        return
+    shape = data.shape
+    click.echo(
+        f"{dataset}: {shape.train_rows:,} training, {shape.validation_rows:,} validation, "
+        f"{shape.test_rows:,} test rows in {shape.num_shards} shards"
+    )
+    click.echo(f"fingerprint {shape.fingerprint}")
+    click.echo(f"in {data.folder.where()}")

@@ -1,0 +1,100 @@
+"""Start a job, show it until it ends, print what came out, and exit with its exit code."""
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from orchestrator import runs
+from orchestrator.cli.errors import terminated_as
+from orchestrator.cli.job_progress import JobView, show_outcome
+from orchestrator.cli.output import one_line, print_json
+from orchestrator.launch.launcher import Launcher
+from orchestrator.launch.submission import Submission
+from orchestrator.observe.follow import Left, Terminated, follow
+from orchestrator.runs import RunStatus, next_command
+from orchestrator.runs.result import read_result
+from workers.records.run_folder import RunFolder
+
+_INTERRUPTED = 130
+
+
+def run_to_end(job: Submission, *, as_json: bool, quiet: bool, verbose: bool) -> NoReturn:
+    """Run a job to its end, print its outcome, and end the process with its exit code."""
+    run = job.create_run()
+    view = JobView(job.num_steps, job.spec.log.print_every_steps, quiet=quiet)
+    print_id = quiet and not as_json
+    status = start_and_follow(job, run, view, print_id=print_id, verbose=verbose)
+    if status.state == runs.SUCCEEDED:
+        show_outcome(view.console, run, status, read_result(run) or {})
+        view.note(
+            f"look next: {next_command(run, 'show')}, or open {run.storage.where(run.REPORT)}"
+        )
+    else:
+        show_failure(run, status)
+    if as_json:
+        print_json(read_result(run) or status.to_json())
+    leave(status.exit_code if status.exit_code is not None else 1)
+
+
+def start_and_follow(
+    job: Submission, run: RunFolder, view: JobView, *, print_id: bool, verbose: bool
+) -> RunStatus:
+    """Start a job whose run folder is written, and return its terminal status.
+
+    Ends the process if Ctrl-C leaves a job that goes on. Raises JobError if it cannot be started.
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    with view:
+        for warning in job.warnings():
+            view.note(f"warning: {warning}")
+        view.note(f"run {run.run_id}")
+        if print_id:
+            click.echo(run.run_id)  # at once, since others need it to stop the job
+        try:
+            with terminated_as(Terminated):
+                job.launch(run)
+                return _follow(run, job.launcher, view)
+        except Left:
+            view.note(
+                "it goes on: "
+                + ", ".join(next_command(run, verb) for verb in ("logs", "wait", "stop"))
+            )
+            leave(_INTERRUPTED)
+
+
+def _follow(run: RunFolder, launcher: Launcher, view: JobView) -> RunStatus:
+    """Follow the job. Whatever goes wrong, no process of ours runs on unattended; a job on a
+    cluster goes on with or without its follower."""
+    try:
+        return follow(run, launcher, view)
+    except Left:
+        raise
+    except BaseException:
+        if not launcher.leaves_on_interrupt:
+            launcher.kill(run)
+        raise
+
+
+def start_and_leave(job: Submission, as_json: bool) -> None:
+    """Start a job on a cluster, print its id and return. Raises JobError."""
+    run = job.start()
+    if as_json:
+        print_json({"schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where()})
+    else:
+        click.echo(run.run_id)
+
+
+def show_failure(run: RunFolder, status: RunStatus) -> None:
+    """Print one line of cause and one of cure for a run that did not end well."""
+    click.echo(f"Error: {status.state}: {one_line(status.reason)}", err=True)
+    click.echo(f"Try: {one_line(status.cure or next_command(run, 'show'))}", err=True)
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End the process at once, without waiting for threads: the job's may still run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,132 @@
+"""The command `rnnjob resume`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator import runs
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.cluster import cluster_options, shipping_from
+from orchestrator.cli.options.run import json_option, open_storage, run_argument, storage_option
+
+if TYPE_CHECKING:
+    from workers.records.run_folder import RunFolder
+
+
+@click.command("resume")
+@run_argument
+@storage_option
+@click.option("--local", is_flag=True, help="Continue in this process, without Ray.")
+@click.option(
+    "--workers",
+    "--num-workers",
+    metavar="N|MIN:MAX",
+    help="Number of training processes to continue with, or a range MIN:MAX.",
+)
+@click.option(
+    "--cpus-per-worker",
+    type=int,
+    help="CPUs of one worker, which computes that many shards at the same time.",
+)
+@click.option("--gpus-per-worker", type=int, help="GPUs of one worker: 0 or 1.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="a.b=v",
+    help="Set a key of the spec that does not decide the result, or raise training.epochs to train "
+    "the run beyond its end; may be repeated.",
+)
+@cluster_options
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="Print only the run's id.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print Ray's own output, and the tracebacks of errors."
+)
+@explained
+def resume_command(
+    run_name: str,
+    storage: str | None,
+    local: bool,
+    workers: str | None,
+    cpus_per_worker: int | None,
+    gpus_per_worker: int | None,
+    assignments: tuple[str, ...],
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    no_wait: bool,
+    working_dir: Path | None,
+    env: tuple[str, ...],
+    env_file: Path | None,
+    secret: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Continue a run from its last checkpoint, wherever it ran before.
+
+    The run continues in this process (--local) or on the cluster that --address names. Otherwise it
+    continues as it ran before; if that was on a cluster, then on that cluster. The result is the
+    same, bit for bit, as that of an undisturbed run.
+
+    RUN: an id, a unique prefix, or @last.
+    """
+    from orchestrator.cli.follow_job import run_to_end, start_and_leave
+    from orchestrator.cli.options.destination import check_destination, launcher_for
+    from orchestrator.launch.resumption import check_resumption
+
+    run = runs.find_run(open_storage(storage), run_name)
+    mode, cluster = _mode_and_cluster(run, local, workers, address)
+    check_destination(local, workers, cluster, no_wait, address)
+    shipping = shipping_from(working_dir, env, env_file, secret, cluster)
+    values = _values(assignments, workers, cpus_per_worker, gpus_per_worker)
+    launcher = launcher_for(
+        mode,
+        cluster,
+        storage=run.storage.parent_uri,
+        shipping=shipping,
+        headers=headers,
+        verify_certificate=verify,
+        verbose=verbose,
+    )
+    job = check_resumption(run, launcher, values)
+    if no_wait:
+        start_and_leave(job, as_json)
+    else:
+        run_to_end(job, as_json=as_json, quiet=quiet, verbose=verbose)
+
+
+def _mode_and_cluster(
+    run: "RunFolder", local: bool, workers: str | None, address: str | None
+) -> tuple[str, str | None]:
+    """Return the mode, and the cluster's address if the run continues on a cluster."""
+    from orchestrator.cluster.connection import given_address
+
+    before = runs.read_status(run)
+    if local:
+        return runs.LOCAL, None
+    own_cluster = before.address if before.is_on_cluster else None
+    if cluster := given_address(address) or own_cluster:
+        return runs.CLUSTER, cluster
+    is_local = before.mode == runs.LOCAL and workers is None
+    return runs.LOCAL if is_local else runs.RAY, None
+
+
+def _values(
+    assignments: tuple[str, ...],
+    workers: str | None,
+    cpus_per_worker: int | None,
+    gpus_per_worker: int | None,
+) -> dict[str, Any]:
+    """Return the keys of the spec to change. Flags win over --set. Raises SpecError."""
+    from orchestrator.spec.tree import parse_assignment
+
+    flags = {
+        "scaling.workers": workers,
+        "scaling.cpus_per_worker": cpus_per_worker,
+        "scaling.gpus_per_worker": gpus_per_worker,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    return {**dict(map(parse_assignment, assignments)), **given}

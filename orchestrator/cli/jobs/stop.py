@@ -1,0 +1,59 @@
+"""The command `rnnjob stop`."""
+
+import click
+
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.run import client_for, run_options
+from orchestrator.cli.output import print_json
+
+
+@click.command("stop")
+@run_options
+@request_options
+@click.option(
+    "--force",
+    is_flag=True,
+    help="End a job on a cluster at once, without a checkpoint. If the cluster does not answer, "
+    "give the run up: record it as stopped.",
+)
+@click.option(
+    "-y", "--yes", is_flag=True, hidden=True, help="Accepted for scripts; this command never asks."
+)
+@explained
+def stop_command(
+    run_name: str,
+    storage: str | None,
+    headers: str | None,
+    verify: bool,
+    as_json: bool,
+    force: bool,
+    yes: bool,
+) -> None:
+    """Ask a running job to write a checkpoint and stop after its current step.
+
+    RUN: an id, a unique prefix, or @last. The command returns at once; rnnjob wait waits for the
+    end.
+    """
+    from orchestrator.runs import next_command
+
+    client = client_for(storage, headers, verify)
+    run = client.get_run(run_name)
+    status = client.stop(run.run_id, force)
+    if as_json:
+        print_json(
+            {
+                "schema_version": 1,
+                "run_id": run.run_id,
+                "stop_requested": True,
+                "state": status.state,
+            }
+        )
+    elif force:
+        click.echo(f"{run.run_id} {status.state}: {status.reason}", err=True)
+    else:
+        click.echo(
+            f"{run.run_id} will stop after its current step, with a checkpoint: "
+            f"{next_command(run, 'wait')}",
+            err=True,
+        )

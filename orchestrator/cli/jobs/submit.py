@@ -1,0 +1,154 @@
+"""The command `rnnjob submit`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.cluster import cluster_options, shipping_from
+from orchestrator.cli.options.completion_values import run_ids
+from orchestrator.cli.options.run import json_option
+from orchestrator.cli.options.spec import as_assignments, spec_from, spec_options
+from orchestrator.cli.output import print_json
+from workers.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.launch.submission import Submission
+
+_ONLY_FOR_NEW_RUNS = (
+    "config",
+    "preset",
+    "run_id",
+    "name",
+    "metric_mode",
+    "dry_run",
+    "print_config",
+)
+
+
+@click.command("submit")
+@click.option("--local", is_flag=True, help="Train in this process, without Ray.")
+@spec_options
+@cluster_options
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=run_ids,
+    help="Continue this run, as rnnjob resume does, instead of starting a new run.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the resolved spec and the plan, and start nothing."
+)
+@click.option(
+    "--print-config", is_flag=True, help="Print the resolved spec as YAML, and start nothing."
+)
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="Print only the run's id.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print Ray's own output, and the tracebacks of errors."
+)
+@explained
+def submit_command(
+    local: bool,
+    config: Path | None,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    run_id: str | None,
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    no_wait: bool,
+    working_dir: Path | None,
+    env: tuple[str, ...],
+    env_file: Path | None,
+    secret: tuple[str, ...],
+    resume: str | None,
+    dry_run: bool,
+    print_config: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **flags: Any,
+) -> None:
+    """Train a job and report its accuracy on the test split.
+
+    The job runs in this process (--local) or on the cluster that --address names. Otherwise it runs
+    on Ray, which is started on this machine for the job.
+
+    Flags win over --set, --set wins over the file, and the file wins over the preset. The number of
+    workers decides only the speed: the weights are the same, bit for bit, on any number of workers.
+    """
+    from orchestrator import runs
+    from orchestrator.cli.follow_job import run_to_end, start_and_leave
+    from orchestrator.cli.options.destination import check_destination, launcher_for
+    from orchestrator.cluster.connection import given_address
+    from orchestrator.launch.submission import check_new_run
+
+    if resume is not None:
+        _resume(click.get_current_context(), resume)
+        return
+    cluster = None if local else given_address(address)
+    check_destination(local, flags["workers"], cluster, no_wait, address)
+    shipping = shipping_from(working_dir, env, env_file, secret, cluster)
+    spec = spec_from(config, preset, assignments, flags)
+    if print_config:
+        if as_json:
+            print_json(spec.model_dump(mode="json"))
+        else:
+            click.echo(spec.to_yaml(), nl=False)
+        return
+    launcher = launcher_for(
+        runs.LOCAL if local else runs.RAY,
+        cluster,
+        storage=spec.storage,
+        shipping=shipping,
+        headers=headers,
+        verify_certificate=verify,
+        verbose=verbose,
+    )
+    job = check_new_run(spec, launcher, run_id)
+    if dry_run:
+        _show_plan(job, as_json)
+    elif no_wait:
+        start_and_leave(job, as_json)
+    else:
+        run_to_end(job, as_json=as_json, quiet=quiet, verbose=verbose)
+
+
+def _resume(context: click.Context, run_name: str) -> None:
+    """Do what `rnnjob resume` does. Raises InputError for a flag that only a new run can have."""
+    from orchestrator.cli.jobs.resume import resume_command
+
+    given = context.params
+    for option in context.command.params:
+        if option.name in _ONLY_FOR_NEW_RUNS and given[option.name]:
+            raise InputError(
+                f"--resume continues {run_name} as it was submitted and takes no {option.opts[-1]}",
+                "leave one of the two out",
+            )
+    names = {parameter.name for parameter in resume_command.params}
+    shared = {name: value for name, value in given.items() if name in names}
+    others = {name: value for name, value in given.items() if name not in names}
+    shared["assignments"] += as_assignments(others)
+    context.invoke(resume_command, **shared, run_name=run_name)
+
+
+def _show_plan(job: "Submission", as_json: bool) -> None:
+    """Print the resolved spec and what would run. Nothing is written."""
+    plan = job.plan()
+    if as_json:
+        print_json({"schema_version": 1, "spec": job.spec.model_dump(mode="json"), "plan": plan})
+        return
+    click.echo(job.spec.to_yaml(), nl=False)
+    click.echo("# plan")
+    for line in _yaml_lines(plan):
+        click.echo(f"#   {line}")
+    for warning in job.warnings():
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _yaml_lines(content: Any) -> list[str]:
+    import yaml
+
+    return yaml.safe_dump(content, sort_keys=False, width=200).splitlines()

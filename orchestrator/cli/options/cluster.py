@@ -1,0 +1,161 @@
+"""Flags of the commands that talk to a cluster, and the functions that read their values."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from workers.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.launch.request import Shipping
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_HEADERS_VARIABLES = ["RNNJOB_HEADERS", "RAY_JOB_HEADERS"]
+"""The environment variables for --headers. The second one is also read by `ray job`."""
+
+
+def address_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --address."""
+    return click.option(
+        "--address",
+        metavar="URL",
+        help="URL of the cluster's dashboard, or name of a cluster that "
+        "`rnnjob cluster up --local` started.  [env: RAY_API_SERVER_ADDRESS, RAY_ADDRESS]",
+    )(function)
+
+
+def request_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --headers and --verify, which apply to all requests to a cluster; see `headers_from`."""
+    headers = click.option(
+        "--headers",
+        envvar=_HEADERS_VARIABLES,
+        metavar="JSON",
+        help="HTTP headers for each request to the cluster, for example "
+        '\'{"Name": "value"}\'. They are never shown.  '
+        f"[env: {', '.join(_HEADERS_VARIABLES)}]",
+    )
+    verify = click.option(
+        "--verify/--no-verify", default=True, help="Verify the cluster's TLS certificate."
+    )
+    return headers(verify(function))
+
+
+_SHIPPING_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--working-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder to send to the cluster. The job runs in it.",
+    ),
+    click.option(
+        "--env",
+        multiple=True,
+        metavar="KEY=VAL",
+        help="Environment variable for the job's processes; may be repeated.",
+    ),
+    click.option(
+        "--env-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="File with environment variables for the job's processes, one KEY=VAL per line.",
+    ),
+    click.option(
+        "--secret",
+        multiple=True,
+        metavar="KEY",
+        help="Variable of this environment to pass on to the job's processes. Its value is never "
+        "shown. May be repeated.",
+    ),
+]
+
+
+_CLUSTER_OPTIONS: list[Callable[[Any], Any]] = [
+    address_option,
+    request_options,
+    click.option(
+        "-d", "--no-wait", "--detach", is_flag=True, help="Submit the job and return at once."
+    ),
+    *_SHIPPING_OPTIONS,
+]
+
+
+def shipping_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add the flags for what is sent along with a job; see `shipping_from`."""
+    for option in reversed(_SHIPPING_OPTIONS):
+        function = option(function)
+    return function
+
+
+def cluster_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add the flags for a submission to a cluster."""
+    for option in reversed(_CLUSTER_OPTIONS):
+        function = option(function)
+    return function
+
+
+def shipping_from(
+    working_dir: Path | None,
+    env: tuple[str, ...],
+    env_file: Path | None,
+    secret: tuple[str, ...],
+    cluster: str | None,
+) -> "Shipping":
+    """Return what is sent along with a job.
+
+    Args:
+        cluster: names the cluster of the job; None if the job runs on this machine.
+
+    Raises InputError if a file or a variable cannot be read, or if a flag is given but no cluster
+    is named.
+    """
+    from orchestrator.launch.request import Shipping
+
+    flags = {"--working-dir": working_dir, "--env": env, "--env-file": env_file, "--secret": secret}
+    given = next((flag for flag, value in flags.items() if value), None)
+    if given and cluster is None:
+        raise InputError(
+            f"{given} applies only to a job on a cluster, and no cluster is named",
+            "name one: --address; on this machine a job has this environment and folder anyway",
+        )
+    lines = [*_env_file_lines(env_file), *env]
+    missing = [name for name in secret if name not in os.environ]
+    if missing:
+        raise InputError(
+            f"--secret {missing[0]} is not set in this environment", f"export {missing[0]}=..."
+        )
+    return Shipping(
+        working_dir.resolve() if working_dir else None,
+        dict(_parse_pair(line) for line in lines),
+        {name: os.environ[name] for name in secret},
+    )
+
+
+def headers_from(text: str | None) -> dict[str, str]:
+    """Parse the value of --headers. Raises InputError."""
+    from orchestrator.cluster.headers import parse_headers
+
+    return {} if text is None else parse_headers(text)
+
+
+def _env_file_lines(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {file}: {error}", "check --env-file") from error
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _parse_pair(line: str) -> tuple[str, str]:
+    key, equals, value = line.partition("=")
+    if not equals or not key.strip().isidentifier():
+        # The value is not shown: it may be a secret in the wrong place.
+        raise InputError(f"'{key}' is not of the form KEY=VAL", "for example --env LOG_LEVEL=debug")
+    return key.strip(), value

@@ -1,0 +1,81 @@
+"""Flags and helpers for commands about one run: its name, its storage, its state in one line."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+from orchestrator.cli.options.cluster import headers_from
+from orchestrator.cli.options.completion_values import run_ids
+from orchestrator.cli.output import one_line
+from orchestrator.runs import DEFAULT_STORAGE
+from workers.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
+    from orchestrator.runs import RunStatus
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def storage_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --storage."""
+    return click.option(
+        "--storage",
+        envvar="RNNJOB_STORAGE",
+        metavar="URI",
+        help="Storage of the run folders: a path, or a URI that pyarrow can open.  "
+        f"[env: RNNJOB_STORAGE; default: {DEFAULT_STORAGE}]",
+    )(function)
+
+
+def json_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --json."""
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON document on stdout, and everything else on stderr.",
+    )(function)
+
+
+def open_storage(storage: str | None) -> Storage:
+    """Open the storage of --storage. Raises InputError or StorageError."""
+    return Storage(storage or DEFAULT_STORAGE)
+
+
+def run_argument(function: Callable[P, R]) -> Callable[P, R]:
+    """Add the argument RUN, which a shell can complete."""
+    return click.argument("run_name", metavar="RUN", shell_complete=run_ids)(function)
+
+
+def run_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add RUN, --storage and --json."""
+    return run_argument(storage_option(json_option(function)))
+
+
+def client_for(storage: str | None, headers: str | None = None, verify: bool = True) -> "Client":
+    """Return a client for the values of --storage, --headers and --verify.
+
+    Raises InputError or StorageError.
+    """
+    from orchestrator.client import Client
+
+    return Client(storage or DEFAULT_STORAGE, verify=verify, headers=headers_from(headers))
+
+
+def status_line(status: "RunStatus") -> str:
+    """Return one line with the run's id, state, reason, attempt, workers and age."""
+    from orchestrator.cli.output import age
+
+    parts = [f"{status.run_id}  {status.state}"]
+    if status.reason:
+        parts[0] += f": {one_line(status.reason)}"
+    if status.attempt:
+        parts.append(f"attempt {status.attempt}")
+    if status.workers:
+        parts.append(f"{status.workers} worker(s)")
+    if status.submitted_at:
+        parts.append(f"submitted {age(status.submitted_at)} ago")
+    return ", ".join(parts)

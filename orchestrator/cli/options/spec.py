@@ -1,0 +1,214 @@
+"""The flags that make up a spec, for each command that takes a spec."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from orchestrator.cli.options.completion_values import datasets, one_of, presets
+from orchestrator.cli.options.run import storage_option
+from workers.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.spec.job_spec import JobSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# name of the flag's parameter: dotted key of the spec
+_KEYS = {
+    "dataset": "dataset.name",
+    "data_dir": "dataset.data_dir",
+    "epochs": "training.epochs",
+    "batch_size": "training.global_batch_size",
+    "lr": "training.optimizer.lr",
+    "seed": "training.seed",
+    "precision": "training.precision",
+    "workers": "scaling.workers",
+    "cpus_per_worker": "scaling.cpus_per_worker",
+    "gpus_per_worker": "scaling.gpus_per_worker",
+    "metric": "training.metric",
+    "checkpoint_every": "checkpoint.every_steps",
+    "keep_latest": "checkpoint.keep_latest",
+    "storage": "storage",
+    "name": "name",
+    "time": "limits.time",
+    "pending_timeout": "limits.pending_timeout",
+    "max_failures": "limits.max_failures",
+}
+
+# value of --metric: the only --mode that fits it
+_MODES = {"validation_accuracy": "max", "validation_loss": "min"}
+
+_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "-c",
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="YAML file with a spec; `rnnjob submit --print-config` prints one.",
+    ),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        shell_complete=presets,
+        help="Preset to start from: 'default' or 'seed'.",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="a.b=v",
+        help="Set any key of the spec; may be repeated.",
+    ),
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        shell_complete=datasets,
+        help="Data set: mnist, fashion-mnist, kmnist or mnist-sample.",
+    ),
+    click.option(
+        "--data-dir",
+        envvar="RNNJOB_DATA_DIR",
+        metavar="DIR",
+        help="Folder with the data set's idx files. Without it, they are downloaded.  "
+        "[env: RNNJOB_DATA_DIR]",
+    ),
+    click.option("--epochs", type=int, help="Number of passes over the training rows."),
+    click.option("--batch-size", type=int, help="Rows of one step, summed over all workers."),
+    click.option("--lr", type=float, help="Peak learning rate."),
+    click.option("--seed", type=int, help="Seed of all random numbers."),
+    click.option(
+        "--precision",
+        metavar="auto|fp32|bf16",
+        shell_complete=one_of("auto", "fp32", "bf16"),
+        help="Precision of the model's arithmetic.",
+    ),
+    click.option(
+        "--metric",
+        metavar="validation_accuracy|validation_loss",
+        shell_complete=one_of(*_MODES),
+        help="Metric that selects the best epoch, whose weights become the final ones.",
+    ),
+    click.option(
+        "--mode",
+        "metric_mode",
+        type=click.Choice(["max", "min"]),
+        help="Whether --metric is maximized or minimized. This is only checked: it must be max for "
+        "validation_accuracy and min for validation_loss.",
+    ),
+    click.option(
+        "--workers",
+        "--num-workers",
+        metavar="N|MIN:MAX",
+        help="Number of training processes, or a range MIN:MAX. It decides how fast the job runs, "
+        "not its result.",
+    ),
+    click.option(
+        "--cpus-per-worker",
+        type=int,
+        help="CPUs of one worker, which computes that many shards at the same time.",
+    ),
+    click.option("--gpus-per-worker", type=int, help="GPUs of one worker: 0 or 1."),
+    click.option(
+        "--checkpoint-every",
+        type=int,
+        metavar="STEPS",
+        help="Write a checkpoint every STEPS steps, in addition to the one at each epoch's end.",
+    ),
+    click.option(
+        "--keep-latest",
+        type=int,
+        metavar="N",
+        help="Number of the latest checkpoints to keep, in addition to the best one.",
+    ),
+    storage_option,
+    click.option(
+        "-n",
+        "--name",
+        metavar="NAME",
+        help="Name of the job, which is the first part of the run's id.",
+    ),
+    click.option(
+        "--run-id", metavar="ID", help="Whole id of the run, instead of one made from the name."
+    ),
+    click.option(
+        "--time",
+        metavar="2h30m",
+        help="Time limit. When it is reached, the job writes a checkpoint and ends.",
+    ),
+    click.option(
+        "--pending-timeout",
+        metavar="10m",
+        help="End the job if its resources are not available within this time.",
+    ),
+    click.option(
+        "--max-failures",
+        type=int,
+        help="Maximum number of restarts after a worker or the driver is lost.",
+    ),
+]
+
+
+def spec_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add the flags that make up a spec.
+
+    The command gets `config`, `preset`, `assignments` and `run_id` by name. It gets the others as
+    `**flags`, and passes them to `spec_from`.
+    """
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def spec_from(
+    config: Path | None,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    flags: dict[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> "JobSpec":
+    """Build the spec from the flags of the running command. Raises InputError.
+
+    `defaults`: dotted keys for which the command has its own default values.
+    """
+    from orchestrator.spec.build import build_spec
+
+    keys = dict(flags)
+    mode = keys.pop("metric_mode", None)
+    by_flag, by_environment = _split_by_source(keys)
+    fallbacks = {**(defaults or {}), **by_environment}
+    spec = build_spec(preset, config, assignments, by_flag, fallbacks)
+    _check_mode(mode, spec.training.metric)
+    return spec
+
+
+def as_assignments(flags: dict[str, Any]) -> tuple[str, ...]:
+    """Return the given flags in the form that --set takes. Values that come from the environment
+    are left out."""
+    by_flag, _ = _split_by_source({name: value for name, value in flags.items() if name in _KEYS})
+    return tuple(f"{key}={json.dumps(value)}" for key, value in by_flag.items())
+
+
+def _check_mode(mode: str | None, metric: str) -> None:
+    if mode not in (None, _MODES[metric]):
+        other = next(name for name in _MODES if name != metric)
+        raise InputError(
+            f"--mode {mode} contradicts training.metric: {metric} is best at its {_MODES[metric]}",
+            f"use --mode {_MODES[metric]}, or --metric {other}",
+        )
+
+
+def _split_by_source(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the spec keys given by flags, and those given by environment variables."""
+    context = click.get_current_context()
+    by_flag: dict[str, Any] = {}
+    by_environment: dict[str, Any] = {}
+    for name, value in flags.items():
+        if value is not None:
+            from_environment = context.get_parameter_source(name) == ParameterSource.ENVIRONMENT
+            (by_environment if from_environment else by_flag)[_KEYS[name]] = value
+    return by_flag, by_environment

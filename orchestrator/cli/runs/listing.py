@@ -1,0 +1,192 @@
+"""The command `rnnjob list`."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator import runs
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.run import json_option, open_storage, storage_option
+from orchestrator.cli.output import print_json
+from orchestrator.runs.result import read_result
+from workers.errors import InputError
+from workers.records.run_folder import RunFolder
+from workers.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from orchestrator.runs import RunStatus
+
+_DEFAULT_LAST = 20
+_REDRAW_S = 2.0
+Row = dict[str, Any]
+
+
+@click.command("list")
+@storage_option
+@click.option(
+    "-a",
+    "--all",
+    "show_all",
+    is_flag=True,
+    help=f"List all runs, not only the last {_DEFAULT_LAST}.",
+)
+@click.option(
+    "-n", "--last", type=click.IntRange(min=1), help="List only this number of the newest runs."
+)
+@click.option(
+    "--state",
+    type=click.Choice(runs.STATES, case_sensitive=False),
+    metavar="STATE",
+    help=f"List only runs in this state: {', '.join(runs.STATES)}.",
+)
+@click.option("-w", "--watch", is_flag=True, help="Redraw the list every 2 s, until Ctrl-C.")
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="Print only the ids of the runs.")
+@explained
+def list_command(
+    storage: str | None,
+    show_all: bool,
+    last: int | None,
+    state: str | None,
+    watch: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """List the runs of a storage, newest first."""
+    place = open_storage(storage)
+    most = None if show_all else last or _DEFAULT_LAST
+    if watch:
+        _check_watch(as_json, quiet)
+        _watch(lambda: _renderable(place, *_find(place, state, most)))
+        return
+    shown, num_older = _find(place, state, most)
+    if quiet:
+        for status in shown:
+            click.echo(status.run_id)
+    elif as_json:
+        print_json({"schema_version": 1, "runs": _rows(place, shown)})
+    else:
+        _print(place, shown, num_older)
+
+
+def _find(place: Storage, state: str | None, most: int | None) -> tuple[list["RunStatus"], int]:
+    """Return the runs to show, and the number of older runs that are left out."""
+    found = [status for status in runs.list_runs(place) if state in (None, status.state)]
+    shown = found[:most]
+    return shown, len(found) - len(shown)
+
+
+def _rows(place: Storage, shown: list["RunStatus"]) -> list[Row]:
+    return [_row(RunFolder(place.child(status.run_id)), status) for status in shown]
+
+
+def _row(run: RunFolder, status: "RunStatus") -> Row:
+    result = (read_result(run) or {}) if status.is_terminal else {}
+    return {
+        **status.to_json(),
+        "test_accuracy": result.get("test_accuracy"),
+        "epochs": result.get("epochs"),
+        "weights_sha256": result.get("weights_sha256"),
+    }
+
+
+def _print(place: Storage, shown: list["RunStatus"], num_older: int) -> None:
+    from orchestrator.cli.output import plain_console
+
+    if not shown:
+        click.echo(_no_runs(place), err=True)
+        return
+    console = plain_console()
+    console.print(_table(_rows(place, shown), console.width), soft_wrap=True)
+    if num_older:
+        click.echo(_older_runs(num_older), err=True)
+
+
+def _check_watch(as_json: bool, quiet: bool) -> None:
+    from orchestrator.cli.output import plain_console
+
+    if as_json or quiet:
+        other = "--json" if as_json else "-q"
+        raise InputError(
+            f"--watch redraws the list for a person, and {other} prints once for a program",
+            "leave one of the two out",
+        )
+    if not sys.stdout.isatty() or plain_console().is_dumb_terminal:
+        raise InputError(
+            "--watch redraws a terminal, but stdout is not a terminal that can be redrawn",
+            "leave out --watch, or wait for one run: rnnjob wait RUN",
+        )
+
+
+def _watch(draw: "Callable[[], RenderableType]") -> None:
+    """Redraw the list until Ctrl-C, which is the only way to end it."""
+    from rich.live import Live
+
+    from orchestrator.cli.output import plain_console
+
+    try:
+        with Live(draw(), console=plain_console(), auto_refresh=False) as live:
+            while True:
+                time.sleep(_REDRAW_S)
+                live.update(draw(), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _renderable(place: Storage, shown: list["RunStatus"], num_older: int) -> "RenderableType":
+    from rich.console import Group
+
+    from orchestrator.cli.output import plain_console
+
+    if not shown:
+        return _no_runs(place)
+    table = _table(_rows(place, shown), plain_console().width)
+    return Group(table, _older_runs(num_older)) if num_older else table
+
+
+def _no_runs(place: Storage) -> str:
+    return f"no runs in {place.where()}"
+
+
+def _older_runs(num: int) -> str:
+    return f"{num} older runs are not listed; see them with --all"
+
+
+def _table(rows: list[Row], width: int) -> "RenderableType":
+    """Return a table of the runs. Columns that do not fit into the width are left out."""
+    from rich.table import Table
+
+    columns = _columns(rows)
+    widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
+    for name in ("MODE", "WORKERS", "WEIGHTS", "EPOCHS", "AGE"):
+        # Drop a whole column, since an id that is cut off cannot be copied.
+        if sum(widths[shown] for shown in columns) > width:
+            del columns[name]
+    table = Table(*columns, box=None, pad_edge=False)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _columns(rows: list[Row]) -> dict[str, list[str]]:
+    from orchestrator.cli.output import age
+
+    return {
+        "RUN": [row["run_id"] for row in rows],
+        "STATE": [row["state"] for row in rows],
+        "MODE": [row["mode"] for row in rows],
+        "WORKERS": [str(row["workers"] or "-") for row in rows],
+        "EPOCHS": [str(row["epochs"] or "-") for row in rows],
+        "TEST ACC.": [_percent(row["test_accuracy"]) for row in rows],
+        "WEIGHTS": [(row["weights_sha256"] or "-")[:12] for row in rows],
+        "AGE": [age(row["submitted_at"]) for row in rows],
+    }
+
+
+def _percent(value: float | None) -> str:
+    return f"{value:.2%}" if value is not None else "-"

@@ -1,0 +1,81 @@
+"""The command `rnnjob show`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator import runs
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.run import json_option, open_storage, run_argument, storage_option
+from orchestrator.cli.output import print_json
+from orchestrator.runs.result import read_result
+from workers.records.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from orchestrator.runs import RunStatus
+
+
+@click.command("show")
+@run_argument
+@storage_option
+@json_option
+@explained
+def show_command(run_name: str, storage: str | None, as_json: bool) -> None:
+    """Show the state, metrics, result and files of a run.
+
+    RUN: an id, a unique prefix, or @last.
+    """
+    run = runs.find_run(open_storage(storage), run_name)
+    status = runs.read_status(run)
+    result = read_result(run)
+    epochs = [r for r in run.read_metrics() if r.get("kind") == "epoch"]
+    if as_json:
+        print_json(
+            {
+                "schema_version": 1,
+                "run_id": run.run_id,
+                "run_folder": run.storage.where(),
+                "status": status.to_json(),
+                "result": result,
+                "epochs": epochs,
+                "provenance": run.read_json(run.PROVENANCE),
+            }
+        )
+        return
+    _print_run(run, status, result, epochs)
+
+
+def _print_run(
+    run: RunFolder, status: "RunStatus", result: Any, epochs: list[dict[str, Any]]
+) -> None:
+    from rich.table import Table
+
+    from orchestrator.cli.job_progress import outcome_rows
+    from orchestrator.cli.output import age, plain_console
+
+    console = plain_console()
+    head = Table(show_header=False, box=None, pad_edge=False)
+    rows = outcome_rows(run, status, result or {})
+    rows.insert(2, ("submitted", f"{age(status.submitted_at)} ago, {status.mode}"))
+    for name, value in rows:
+        head.add_row(name, value)
+    console.print(head)
+    if epochs:
+        table = Table(box=None, pad_edge=False)
+        for name in ("EPOCH", "LOSS", "ACC.", "VAL. LOSS", "VAL. ACC.", "SAMPLES/S", "ROWS"):
+            table.add_column(name, justify="right")
+        for epoch in epochs:
+            table.add_row(
+                str(epoch["epoch"]),
+                f"{epoch['train_loss']:.4f}",
+                f"{epoch['train_accuracy']:.2%}",
+                f"{epoch['validation_loss']:.4f}" if "validation_loss" in epoch else "-",
+                f"{epoch['validation_accuracy']:.2%}" if "validation_accuracy" in epoch else "-",
+                f"{epoch['samples_per_s']:,.0f}",
+                f"{epoch['rows_seen']:,}",
+            )
+        console.print()
+        console.print(table)
+    console.print(f"\nfiles: {', '.join(run.storage.list())}")
+    if status.cure:
+        console.print(f"Try: {status.cure}")

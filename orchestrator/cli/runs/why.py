@@ -1,0 +1,34 @@
+"""The command `rnnjob why`."""
+
+import click
+
+from orchestrator.cli.errors import explained
+from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.run import client_for, run_options
+from orchestrator.cli.output import print_json
+
+
+@click.command("why")
+@run_options
+@request_options
+@explained
+def why_command(
+    run_name: str, storage: str | None, headers: str | None, verify: bool, as_json: bool
+) -> None:
+    """Explain why a run is not running, or why it failed.
+
+    Prints one answer, its evidence and the next command. If the cluster is gone, the answer comes
+    from the run folder.
+
+    RUN: an id, a unique prefix, or @last.
+    """
+    status, answer = client_for(storage, headers, verify).why(run_name)
+    if as_json:
+        head = {"schema_version": 1, "run_id": status.run_id, "state": status.state}
+        print_json({**head, **answer.to_json()})
+        return
+    click.echo(f"{status.run_id} is {status.state}: {click.style(answer.category, bold=True)}")
+    click.echo(answer.cause)
+    for line in answer.evidence:
+        click.echo(f"  {line}")
+    click.echo(f"Try: {answer.next}")

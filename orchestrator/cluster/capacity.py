@@ -1,0 +1,66 @@
+"""Whether a job's workers fit the nodes of a cluster, and in words why they do not."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestrator.spec.job_spec import JobSpec
+
+Resources = Mapping[str, float]
+"""Amounts by Ray's names of resources: CPU, GPU."""
+
+
+@dataclass(frozen=True)
+class ResourceRequest:
+    """What the fewest workers of a job ask Ray for."""
+
+    num_workers: int
+    per_worker: dict[str, float]
+    """CPU, and GPU if a worker wants one."""
+
+    @classmethod
+    def of(cls, spec: JobSpec) -> "ResourceRequest":
+        cpus, gpus = spec.scaling.cpus_per_worker, spec.scaling.gpus_per_worker
+        cpu = {"CPU": 1.0 if cpus == "auto" else float(cpus)}
+        gpu = {"GPU": float(gpus)} if gpus else {}
+        return cls(spec.scaling.worker_range[0], cpu | gpu)
+
+    @property
+    def total(self) -> dict[str, float]:
+        return {name: amount * self.num_workers for name, amount in self.per_worker.items()}
+
+
+def why_it_cannot_fit(request: ResourceRequest, nodes: Iterable[Resources]) -> str:
+    """Say what no node, or not all nodes together, can offer. Empty if the request can fit.
+
+    `nodes`: all resources of each living node, whatever uses them now.
+    """
+    nodes = list(nodes)
+    per_worker = request.per_worker
+    capacities = [_capacity(node, per_worker) for node in nodes]
+    if not any(capacities):
+        largest = {name: max((n.get(name, 0.0) for n in nodes), default=0.0) for name in per_worker}
+        return (
+            f"a worker needs {format_resources(per_worker)}, the largest of {len(nodes)} node(s) "
+            f"has {format_resources(largest)}"
+        )
+    if sum(capacities) < request.num_workers:
+        return (
+            f"{request.num_workers} workers need {format_resources(per_worker)} each, the "
+            f"{len(nodes)} node(s) have room for {sum(capacities)}"
+        )
+    return ""
+
+
+def says_it_cannot_fit(reason: str) -> bool:
+    """Return whether a text is one that `why_it_cannot_fit` returns."""
+    return "node(s) has " in reason or "have room for" in reason
+
+
+def format_resources(resources: Resources) -> str:
+    """Write resources for a person: `2 CPU and 1 GPU`."""
+    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
+
+
+def _capacity(node: Resources, per_worker: Resources) -> int:
+    """Return the number of workers that fit a node."""
+    return int(min(node.get(name, 0.0) // amount for name, amount in per_worker.items()))

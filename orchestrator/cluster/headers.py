@@ -1,0 +1,49 @@
+"""HTTP headers that a user adds to each request to a cluster.
+
+They are secrets, so no error text shows a value.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from workers.errors import InputError
+from workers.storage.typed_json import parse_object
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CURE = """write --headers '{"Name": "value"}'"""
+
+
+def parse_headers(text: str) -> dict[str, str]:
+    """Return the headers that a JSON object holds. Raises InputError."""
+    try:
+        content = parse_object(text)
+    except ValueError as error:
+        raise InputError(f"the headers are not a JSON object: {error}", _CURE) from error
+    return check_headers(content)
+
+
+def check_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers. Raises InputError if one of them cannot be sent.
+
+    The HTTP libraries would refuse such a header, too, but their error texts show its value.
+    """
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise InputError("the name of one of the headers is not valid in HTTP", _CURE)
+        if not _is_sendable(value):
+            raise InputError(
+                f"the value of the header {name} cannot be sent: it is not a text, has spaces "
+                "around it, or has letters outside ASCII",
+                _CURE,
+            )
+    return dict(headers)
+
+
+def _is_sendable(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isprintable()
+        and value == value.strip()
+    )

@@ -1,0 +1,206 @@
+"""Run a job from its run folder to its outcome, whatever trains it.
+
+This is the same code in a `--local` process, in a driver on this machine and in a driver on a
+cluster. It makes the plan, keeps status.json true, watches the time limit and writes the outcome.
+"""
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator import runs
+from orchestrator.driver.environment import SUBMIT_DIR
+from orchestrator.driver.status_updater import StatusUpdater, end_process, keep_process
+from orchestrator.runs import RunStatus
+from orchestrator.runs.outcome import write_outcome
+from orchestrator.runs.provenance import provenance
+from orchestrator.spec.job_spec import JobSpec
+from orchestrator.spec.plan import Plan, make_plan, read_spec
+from orchestrator.units import parse_duration
+from workers.errors import (
+    JobError,
+    JobStoppedError,
+    NoSuchRunError,
+    StorageError,
+    WorkerFailedError,
+)
+from workers.records.run_folder import DRIVER, RunFolder, StopRequest
+
+if TYPE_CHECKING:
+    from workers.train import TrainResult
+
+log = logging.getLogger(__name__)
+
+
+class Trainer(Protocol):
+    """Where and how a planned job is trained. A context manager that holds the resources."""
+
+    def __enter__(self) -> "Trainer": ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait_for_capacity(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
+        """Return once there is capacity for the workers. `say` is told what they wait for.
+
+        Raises ResourcesError at the pending timeout, JobStoppedError if a stop was asked for.
+        """
+        ...
+
+    def resolve_precision(self, gpu: bool) -> str:
+        """Return `best_precision` of the machines on which the workers will run."""
+        ...
+
+    def train(self, plan: Plan) -> "TrainResult":
+        """Train to the end. Raises JobError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What tells whether a run belongs to this process."""
+
+    job_id: str = ""
+    """The id that the run's status has for the job of this process."""
+    parent: Mapping[str, Any] = field(default_factory=dict)
+    """`runs.parent_process()` of the process that starts this one again, if there is one."""
+    previous_death: str = ""
+    """What ended the process that ran the job before this one; empty if this is the first."""
+
+    def owns(self, status: RunStatus) -> bool:
+        """Return False if the run was given up, or resumed as another job, before this process
+        began."""
+        if status.job_id != self.job_id or status.has_outcome:
+            return False
+        return not self.previous_death or status.keeper_pid == self.parent.get("keeper_pid")
+
+
+def execute(run: RunFolder, trainer: Trainer, owner: Owner | None = None) -> RunStatus:
+    """Run a job and leave its status, provenance, result and report in the run folder.
+
+    What goes wrong with the job is never raised: it is in the status that this returns. If the run
+    belongs to another process by now, nothing is done and its present status is returned.
+    """
+    run, owner = run.with_retries(), owner or Owner()
+    status = RunStatus(run.run_id, runs.FAILED)
+    try:
+        current = runs.read_status(run)
+        if not owner.owns(current):
+            log.error("the run was given up or taken over before this process began: leaving it")
+            return current
+        status = _begin(run, current, owner)
+        return _train_and_write_outcome(run, trainer, status)
+    except (StorageError, NoSuchRunError) as error:
+        # The outcome itself cannot be written. A follower finds a run without one.
+        log.info("%s", error.cause)
+        return replace(
+            status,
+            state=runs.FAILED,
+            reason=error.cause,
+            cure=error.cure,
+            exit_code=error.exit_code,
+        )
+
+
+def _begin(run: RunFolder, current: RunStatus, owner: Owner) -> RunStatus:
+    """Write down that this process runs the job now, and remove an earlier outcome."""
+    status = replace(
+        current,
+        attempt=_num_attempts(run),
+        state=runs.RESTARTING if owner.previous_death else runs.PENDING,
+        reason=owner.previous_death,
+        cure="",
+        error="",
+        exit_code=None,
+        ended_at=None,
+        **{"keeper_pid": None, "keeper_started": None, **owner.parent},
+        **runs.this_process(),
+    )
+    runs.write_status(run, status)
+    run.forget_outcome()
+    if owner.previous_death:
+        run.note_failure(owner.previous_death, DRIVER)
+    return status
+
+
+def _train_and_write_outcome(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
+    started = time.time()
+    is_local = status.mode == runs.LOCAL
+    # The follower of a --local run is in this process, and writes the end of an interrupted run.
+    updater = StatusUpdater(run, status, keep_process if is_local else end_process)
+    plan: Plan | None = None
+    result: TrainResult | None = None
+    outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0, "reason": ""}
+    try:
+        spec = read_spec(run)
+        _check_failures(run, spec)
+        updater.limit_s = parse_duration(spec.limits.time) if spec.limits.time else None
+        with trainer, updater:
+            trainer.wait_for_capacity(run, spec, updater.say)
+            fewest_workers = 1 if is_local else spec.scaling.worker_range[0]
+            plan = make_plan(run, spec, fewest_workers, trainer.resolve_precision)
+            run.write_json(run.PROVENANCE, provenance(plan.job, status.mode, _submit_dir()))
+            result = trainer.train(plan)
+        if result.stopped:
+            raise _stopped(run, result.stopped, result.steps)
+    except JobError as error:
+        outcome = _failure(error)
+    except Exception as error:  # noqa: BLE001
+        # The last resort. Whatever it was, the run must not stay RUNNING for ever.
+        log.error("%s", traceback.format_exc())
+        outcome = {
+            "state": runs.FAILED,
+            "exit_code": 1,
+            "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            "cure": "see the log above, or run again with --verbose",
+            "error": type(error).__name__,
+        }
+    status = replace(updater.status, ended_at=time.time(), **outcome)
+    log.info("%s", f"{status.state}: {status.reason}" if status.reason else status.state)
+    return write_outcome(run, plan.job if plan else None, result, status, started)
+
+
+def _failure(error: JobError) -> dict[str, Any]:
+    return {
+        "state": runs.STOPPED if isinstance(error, JobStoppedError) else runs.FAILED,
+        "exit_code": error.exit_code,
+        "reason": error.cause,
+        "cure": error.cure,
+        "error": type(error).__name__,
+    }
+
+
+def _submit_dir() -> Path:
+    return Path(os.environ.get(SUBMIT_DIR) or Path.cwd())
+
+
+def _check_failures(run: RunFolder, spec: JobSpec) -> None:
+    """Raise WorkerFailedError if the run has failed too often.
+
+    Ray counts the lost workers of one driver. Lost drivers are counted here.
+    """
+    allowed = spec.limits.max_failures
+    if (num := run.num_failures()) > allowed:
+        raise WorkerFailedError(
+            f"{run.failures()[-1].get('reason')}: failure {num}, and {allowed} are allowed",
+            f"see {runs.next_command(run, 'logs')}; allow more: --max-failures",
+        )
+
+
+def _num_attempts(run: RunFolder) -> int:
+    """Return how often the workers of a run have started so far."""
+    return max(
+        (r.get("attempt", 0) for r in run.read_metrics() if r.get("kind") == "start"), default=0
+    )
+
+
+def _stopped(run: RunFolder, request: StopRequest, step: int) -> JobStoppedError:
+    return JobStoppedError(
+        request.reason,
+        f"go on from step {step}: {runs.next_command(run, 'resume')}",
+        request.exit_code,
+    )

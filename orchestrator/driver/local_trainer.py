@@ -1,0 +1,61 @@
+"""Train a job in this process, without Ray."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from orchestrator.runs.hardware import best_precision, num_usable_cpus
+from orchestrator.spec.plan import Plan
+from workers.config import SPLITS
+from workers.errors import ResourcesError
+from workers.records.run_folder import RunFolder, StopPoller
+
+if TYPE_CHECKING:
+    from orchestrator.spec.job_spec import JobSpec
+    from workers.shards.rows import ShardData
+    from workers.train import TrainResult
+
+
+class LocalTrainer:
+    """A `Trainer` that trains in the thread that calls it."""
+
+    def __enter__(self) -> "LocalTrainer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait_for_capacity(
+        self, run: RunFolder, spec: "JobSpec", say: Callable[[str], None]
+    ) -> None:
+        """Return at once. Raises ResourcesError if the job wants a GPU and there is none."""
+        import torch
+
+        if spec.scaling.gpus_per_worker and not torch.cuda.is_available():
+            raise ResourcesError(
+                "the job wants a GPU, torch finds none on this machine",
+                "leave it out: --gpus-per-worker 0",
+            )
+
+    def resolve_precision(self, gpu: bool) -> str:
+        return best_precision(gpu)
+
+    def train(self, plan: Plan) -> "TrainResult":
+        import torch
+
+        from workers.shards.rows import rows_from_table
+        from workers.train import train
+        from workers.worker import SingleProcessWorker
+
+        job = plan.job
+        if plan.spec.scaling.cpus_per_worker == "auto":
+            cpus = min(num_usable_cpus(), job.data.num_shards)
+            job = job.model_copy(update={"cpus_per_worker": cpus})
+
+        def load_shard(shard: int) -> "ShardData":
+            return {
+                split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS
+            }
+
+        stop = StopPoller(RunFolder.at(job.run_uri))
+        device = torch.device("cuda" if plan.spec.scaling.gpus_per_worker else "cpu")
+        return train(job, SingleProcessWorker(job.data.num_shards, load_shard, stop, device))

@@ -1,0 +1,167 @@
+"""Train a planned job with Ray Train's TorchTrainer. Each shard is one Ray Data dataset."""
+
+import contextlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cluster.capacity import ResourceRequest
+from orchestrator.spec.plan import Plan
+from orchestrator.units import parse_duration
+from workers.config import SPLITS
+from workers.errors import JobError, WorkerFailedError
+from workers.records.run_folder import PREEMPTION, WORKER, RunFolder, StopRequest
+
+if TYPE_CHECKING:
+    from workers.train import TrainResult
+
+
+def preload() -> None:
+    """Import Ray Train, Ray Data and torch ahead of their use, which takes seconds."""
+    import ray.data
+    import ray.train.torch  # noqa: F401
+
+
+def build_trainer(plan: Plan, failures_left: int) -> Any:
+    """Return the TorchTrainer of a job.
+
+    `failures_left`: how many more times the workers may fail before the job fails.
+    """
+    from ray.train import DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from workers.ray_worker import train_on_ray
+
+    spec, job = plan.spec, plan.job
+    low, high = spec.scaling.worker_range
+    run = RunFolder.at(job.run_uri)
+    filesystem, path = run.storage.child(run.RAY_TRAIN).filesystem_and_path
+    return TorchTrainer(
+        train_on_ray,
+        train_loop_config={"job": job.model_dump_json()},
+        scaling_config=ScalingConfig(
+            num_workers=low if low == high else (low, high),
+            use_gpu=spec.scaling.gpus_per_worker > 0,
+            resources_per_worker=ResourceRequest.of(spec).per_worker,
+            elastic_resize_monitor_interval_s=parse_duration(spec.scaling.resize_interval),
+        ),
+        run_config=RunConfig(
+            # The name must be new: Ray continues what it finds under a known name, but a run goes
+            # on from its own checkpoints.
+            name=secrets.token_hex(4),
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(
+                max_failures=failures_left,
+                # Ray tries for ever to start the workers: `limits.pending_timeout` ends the job.
+                controller_failure_limit=-1,
+            ),
+            worker_runtime_env={
+                "env_vars": {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+            },
+            callbacks=[_failure_log(job.run_uri)],
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+        datasets=_datasets(plan),
+        dataset_config=DataConfig(datasets_to_split=[]),
+    )
+
+
+def fit(trainer: Any, failures_left: int) -> dict[str, Any]:
+    """Train, and return what `workers.ray_worker.train_on_ray` returned on worker 0.
+
+    Raises JobError.
+    """
+    from ray.train import TrainingFailedError
+
+    try:
+        returned: dict[str, Any] = trainer.fit().return_value
+    except TrainingFailedError as error:
+        raise _explain_failure(error, failures_left) from error
+    return returned
+
+
+def parse_result(returned: dict[str, Any]) -> "TrainResult":
+    """Return the result in what `fit` returned. Raises the error if all workers had the same."""
+    from workers.train import TrainResult
+
+    if error := returned.get("error"):
+        raise error
+    content = returned["result"]
+    stopped = content["stopped"]
+    return TrainResult(**{**content, "stopped": StopRequest(**stopped) if stopped else None})
+
+
+def _failure_log(run_uri: str) -> Any:
+    """Return a Ray Train callback that writes each failure of the workers to the run folder.
+
+    Ray Train calls it in its controller process.
+    """
+    from ray.train import UserCallback
+
+    class FailureLog(UserCallback):  # type: ignore[misc]  # Ray is not typed
+        def after_exception(
+            self, run_context: Any, worker_exceptions: dict[int, Exception]
+        ) -> None:
+            # An exception from a callback would end the job.
+            with contextlib.suppress(Exception):
+                note_failure(RunFolder.at(run_uri).with_retries(), worker_exceptions)
+
+    return FailureLog()
+
+
+def note_failure(run: RunFolder, worker_exceptions: dict[int, Exception]) -> None:
+    """Write one failure of the workers to the run folder. `worker_exceptions`: by rank.
+
+    When a worker is lost, the others fail because of it. So one preempted worker makes the whole
+    failure a preemption, as in Ray's own count.
+    """
+    preempted = [rank for rank, error in worker_exceptions.items() if _is_preempted(error)]
+    rank = preempted[0] if preempted else next(iter(worker_exceptions))
+    reason = f"worker {rank} failed: {_last_line(worker_exceptions[rank])}"
+    run.note_failure(reason, PREEMPTION if preempted else WORKER)
+
+
+def _is_preempted(error: Exception) -> bool:
+    """Return whether a worker died because its node was taken away."""
+    return getattr(getattr(error, "health_check_failure", error), "preempted", False) is True
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else repr(error)
+
+
+def _datasets(plan: Plan) -> dict[str, Any]:
+    import ray.data
+
+    # `from_arrow` would start a task for each table, and each task needs its own process.
+    from ray.data.read_api import from_blocks
+
+    from workers.ray_worker import dataset_name, shard_table
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    return {
+        dataset_name(shard): from_blocks(
+            [shard_table({split: plan.data.table(split, shard) for split in SPLITS})]
+        )
+        for shard in range(plan.job.data.num_shards)
+    }
+
+
+def _explain_failure(error: Exception, failures_left: int) -> JobError:
+    """Return the JobError behind a failed fit, else an error with the first worker's failure."""
+    failures = [e for e in getattr(error, "worker_failures", {}).values() if e is not None]
+    for failure in failures:
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, JobError):
+                return cause
+            cause = cause.__cause__ or getattr(cause, "cause", None)
+    why = _last_line(failures[0] if failures else error)
+    again = f", and again after {failures_left} restarts" if failures_left else ""
+    return WorkerFailedError(
+        f"a worker failed{again}: {why}" if failures else f"Ray Train gave up: {why}",
+        "see the workers' logs in the run folder",
+    )

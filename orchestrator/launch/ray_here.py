@@ -1,0 +1,178 @@
+"""Ray on this machine, started for one job and gone with it.
+
+The driver is a process of its own, the same that runs on a cluster. So it can be ended with all
+that belongs to it, and Ray's chatter goes to logs/driver.log of the run.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from orchestrator import runs
+from orchestrator.cluster.ray_command import short_temp_dir
+from orchestrator.driver.environment import RAY_DIR, SUBMIT_DIR, told_by_parent
+from orchestrator.driver.supervisor import MAX_RESTARTS, signal_that_ended
+from workers.errors import StorageError
+from workers.records.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from orchestrator.spec.job_spec import JobSpec
+
+_GRACE_S = 5.0
+_NOTE_EVERY_S = 3.0
+
+
+class RayHereLauncher:
+    """Starts `python -m orchestrator.driver`, and ends all that belongs to it."""
+
+    mode = runs.RAY
+    address = ""
+    leaves_on_interrupt = False
+
+    def __init__(self, verbose: bool = False) -> None:
+        """`verbose`: let the driver print to this process's terminal instead of its log."""
+        self._verbose = verbose
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ray_dir: Path | None = None
+        self._log: Path | None = None
+        self._descendants: set[psutil.Process] = set()
+        self._noted_at = 0.0
+        self._restarts_left = MAX_RESTARTS
+
+    def check(self, run: RunFolder, spec: "JobSpec", job_id: str) -> dict[str, Any]:
+        return {}
+
+    def submit(self, run: RunFolder) -> None:
+        try:
+            self._start(run)
+        except OSError as error:
+            raise StorageError(
+                f"cannot start the driver: {error}",
+                f"see that {short_temp_dir()} and the run folder are writable",
+            ) from error
+
+    def _start(self, run: RunFolder, previous_death: str = "") -> None:
+        """`previous_death`: what ended the driver before this one."""
+        self._ray_dir = Path(tempfile.mkdtemp(prefix="rnnjob-", dir=short_temp_dir()))
+        self._log = self._log_path(run)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**driver_environment(self._ray_dir), **told_by_parent(previous_death)}
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.driver", run.storage.uri],
+                # Python and Ray look for modules in the working directory first, and a user's
+                # folder may well hold a `workers` of its own.
+                cwd=self._ray_dir,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=None if self._verbose else log,
+                stderr=None if self._verbose else log,
+                start_new_session=True,  # this process handles Ctrl-C
+            )
+
+    def _log_path(self, run: RunFolder) -> Path:
+        assert self._ray_dir is not None
+        return (run.storage.local_path or self._ray_dir) / run.LOGS / "driver.log"
+
+    def is_alive(self, run: RunFolder) -> bool:
+        if self._process is None:
+            return False
+        if self._process.poll() is None:
+            self._note_descendants(self._process.pid)
+            return True
+        death = signal_that_ended(self._process.returncode)
+        self._clean_up()
+        if not death or not self._restarts_left:
+            return False
+        # The supervisor does the same on a cluster. Here the driver's Ray has to go first.
+        self._restarts_left -= 1
+        self._start(run, death)
+        return True
+
+    def _note_descendants(self, driver: int) -> None:
+        """Remember the driver's descendants. Once the driver is dead they cannot be told from other
+        processes, since Ray's processes write their titles over their environment."""
+        if time.monotonic() - self._noted_at > _NOTE_EVERY_S:
+            self._noted_at = time.monotonic()
+            with contextlib.suppress(psutil.Error):
+                self._descendants.update(psutil.Process(driver).children(recursive=True))
+
+    def why_it_ended(self, run: RunFolder) -> str:
+        if self._log is None or not self._log.exists():
+            return ""
+        lines = self._log.read_text(errors="replace").splitlines()
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return f"it last printed: {last}" if last else ""
+
+    def kill(self, run: RunFolder) -> bool:
+        self._restarts_left = 0
+        if self._process and self._process.poll() is None:
+            _end([psutil.Process(self._process.pid)], grace_s=0)
+            self._process.wait()
+        self._clean_up()
+        return True
+
+    def _clean_up(self) -> None:
+        """End what is left of this job's Ray, which its own folder identifies, and the folder."""
+        if self._ray_dir and self._ray_dir.exists():
+            _end([*self._descendants, *_processes_of(self._ray_dir)], _GRACE_S)
+            shutil.rmtree(self._ray_dir, ignore_errors=True)
+
+
+def driver_environment(ray_dir: Path) -> dict[str, str]:
+    """Return what the driver needs to know before it imports Ray."""
+    return {
+        RAY_DIR: str(ray_dir),
+        SUBMIT_DIR: str(Path.cwd()),
+        # A token for this job alone: its Ray must not touch ~/.ray, nor trust other users.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+
+
+def _processes_of(ray_dir: Path) -> list[psutil.Process]:
+    """Return the processes that were started for this folder.
+
+    It is in their environment or their command line. Some of Ray's write a title over both; their
+    working directory still tells.
+    """
+    return [process for process in psutil.process_iter() if _belongs(process, str(ray_dir))]
+
+
+def _belongs(process: psutil.Process, ray_dir: str) -> bool:
+    with contextlib.suppress(psutil.Error):
+        if process.environ().get(RAY_DIR) == ray_dir:
+            return True
+    with contextlib.suppress(psutil.Error):
+        if Path(process.cwd()).is_relative_to(ray_dir):
+            return True
+    with contextlib.suppress(psutil.Error):
+        return any(ray_dir in word for word in process.cmdline())
+    return False
+
+
+def _end(processes: list[psutil.Process], grace_s: float) -> None:
+    """End processes and all below them: SIGTERM first if there is grace, then SIGKILL."""
+    everyone = set(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            everyone.update(process.children(recursive=True))
+    everyone.discard(psutil.Process())
+    if grace_s:
+        for process in everyone:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        psutil.wait_procs(list(everyone), timeout=grace_s)
+    for process in everyone:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(list(everyone), timeout=grace_s)

@@ -1,0 +1,143 @@
+"""From a spec to a job that is checked and can be started."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import runs
+from orchestrator.datasets.prepared import PreparedData
+from orchestrator.launch.launcher import Launcher
+from orchestrator.runs.hardware import num_usable_cpus
+from orchestrator.spec.job_spec import JobSpec
+from orchestrator.spec.plan import num_steps, open_data
+from workers.errors import InputError, StorageError
+from workers.records.run_folder import RunFolder
+from workers.storage.storage import Storage
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that was checked, with the launcher that will start it. Nothing is written yet."""
+
+    spec: JobSpec
+    data: PreparedData
+    run_id: str
+    launcher: Launcher
+    destination: dict[str, Any]
+    """What `Launcher.check` found out about the place where the job will run."""
+
+    @property
+    def run(self) -> RunFolder:
+        """The run's folder. It need not exist yet."""
+        return RunFolder(Storage(self.spec.storage).child(self.run_id))
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole job."""
+        return num_steps(self.spec, self.data)
+
+    def start(self) -> RunFolder:
+        """Write the run folder and start the run. Raises JobError."""
+        run = self.create_run()
+        self.launch(run)
+        return run
+
+    def create_run(self) -> RunFolder:
+        """Write the run folder. Raises InputError, and then nothing is left of it."""
+        storage, launcher = Storage(self.spec.storage), self.launcher
+        try:
+            job_yaml = self.spec_for_launcher().to_yaml()
+            return runs.create_run(storage, self.run_id, job_yaml, launcher.mode, launcher.address)
+        except StorageError as error:
+            raise InputError(error.cause, error.cure) from error
+
+    def launch(self, run: RunFolder) -> None:
+        """Start a run whose folder is written. If it cannot be started, undo `create_run`.
+
+        Raises JobError.
+        """
+        try:
+            self.launcher.submit(run)
+        except BaseException:
+            if not self.launcher.leaves_on_interrupt:
+                self.launcher.kill(run)
+            self.undo(run)
+            raise
+
+    def undo(self, run: RunFolder) -> None:
+        """Take back what `create_run` wrote."""
+        run.storage.delete()
+
+    def spec_for_launcher(self) -> JobSpec:
+        """Return the spec with data that the driver can read where it will run.
+
+        A cluster has neither the idx files nor this machine's cache, so the shards are copied into
+        the storage first. Raises StorageError.
+        """
+        if not self.launcher.address or self.spec.dataset.prepared:
+            return self.spec
+        uri = self.data.publish(Storage(self.spec.storage))
+        return self.spec.with_values({"dataset.prepared": uri, "dataset.data_dir": None})
+
+    def warnings(self) -> list[str]:
+        """Return what will work, but not as well as one might think."""
+        _, most = self.spec.scaling.worker_range
+        per_worker = self.spec.scaling.cpus_per_worker
+        wanted = most * (1 if per_worker == "auto" else per_worker)
+        usable = num_usable_cpus()
+        if self.launcher.mode == runs.RAY and wanted > usable:
+            return [
+                f"{most} workers want {wanted} CPUs, this machine has {usable}: they take turns, "
+                "which is good for a rehearsal and no faster"
+            ]
+        return []
+
+    def plan(self) -> dict[str, Any]:
+        """Return what would run, for a dry run."""
+        shape, training = self.data.shape, self.spec.training
+        return {
+            "run_id": self.run_id,
+            "mode": self.launcher.mode,
+            "run_folder": self.run.storage.where(),
+            "dataset": shape.name,
+            "train_rows": shape.train_rows,
+            "validation_rows": shape.validation_rows,
+            "test_rows": shape.test_rows,
+            "shards": shape.num_shards,
+            "rows_per_shard_and_step": training.global_batch_size // shape.num_shards,
+            "steps": self.num_steps,
+            "workers": 1 if self.launcher.mode == runs.LOCAL else self.spec.scaling.workers,
+            "prepared_data": self.data.folder.where(),
+            **self.destination,
+        }
+
+
+def check_new_run(spec: JobSpec, launcher: Launcher, run_id: str | None = None) -> Submission:
+    """Check everything that can be known before a job starts, and prepare its data.
+
+    Raises JobError. Nothing is written then but the cut data set in the cache.
+    """
+    run_id = runs.new_run_id(spec.name) if run_id is None else run_id
+    runs.check_run_id(run_id)
+    spec = _with_absolute_paths(spec)
+    run = RunFolder(Storage(spec.storage).child(run_id))
+    destination = launcher.check(run, spec, run_id)
+    data = open_data(spec, fewest_workers(spec, launcher))
+    data.verify()
+    return Submission(spec, data, run_id, launcher, destination)
+
+
+def fewest_workers(spec: JobSpec, launcher: Launcher) -> int:
+    """Return the number of workers that the job can begin with."""
+    return 1 if launcher.mode == runs.LOCAL else spec.scaling.worker_range[0]
+
+
+def _with_absolute_paths(spec: JobSpec) -> JobSpec:
+    """Return the spec with paths that hold wherever the driver runs. Raises InputError."""
+    if data_dir := spec.dataset.data_dir:
+        absolute = str(Path(data_dir).expanduser().resolve())
+        spec = spec.with_values({"dataset.data_dir": absolute})
+    try:
+        return spec.with_values({"storage": Storage(spec.storage).uri})
+    except StorageError as error:
+        raise InputError(error.cause, error.cure) from error

@@ -1,0 +1,72 @@
+"""The CPU and the GPUs of this machine. Importing this module is fast: it does not import torch."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+_NUMBER_FLAGS = ("amx", "avx", "fma", "sve", "asimd")
+"""Prefixes of the CPU flags that name instructions for floating point numbers."""
+_AMX = {"amx_tile", "amx_bf16"}
+
+
+def best_precision(gpu: bool) -> str:
+    """Return `bf16` if the hardware has matrix units for it, and `fp32` otherwise.
+
+    CPUs with AMX and GPUs since Ampere have such units. AVX512_BF16 alone is not enough: on such a
+    CPU, an LSTM ran slower in bf16 than in fp32.
+    """
+    if not gpu:
+        return "bf16" if set(cpu_flags()) >= _AMX else "fp32"
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported(False) else "fp32"
+
+
+def hardware() -> dict[str, Any]:
+    """Return the CPU and the GPUs, as provenance.json records them."""
+    return {
+        "cpu": _cpuinfo().get("model name") or platform.processor() or platform.machine(),
+        "cpu_flags": cpu_flags(),
+        "cpu_capability": _cpu_capability(),
+        "num_cpus": num_usable_cpus(),
+        "gpus": _gpus(),
+    }
+
+
+def num_usable_cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def cpu_flags() -> list[str]:
+    """Return the vector and matrix instructions by their Linux names; empty on other systems."""
+    cpu = _cpuinfo()
+    flags = cpu.get("flags") or cpu.get("Features") or ""
+    return sorted(flag for flag in flags.split() if flag.startswith(_NUMBER_FLAGS))
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what /proc/cpuinfo says about the first CPU; empty if the system is not Linux."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _cpu_capability() -> str | None:
+    """Return the instructions that torch chose, for example AVX2; None if torch is not loaded."""
+    torch = sys.modules.get("torch")
+    return str(torch.backends.cpu.get_cpu_capability()) if torch else None
+
+
+def _gpus() -> list[str]:
+    """Return the names of the GPUs; empty if torch is not loaded in this process."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

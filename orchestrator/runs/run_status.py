@@ -1,0 +1,153 @@
+"""The state of a run: what status.json holds, and how it is written and read."""
+
+import os
+import socket
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_type_hints
+
+from workers.errors import NoSuchRunError
+from workers.records.run_folder import RunFolder
+from workers.storage.typed_json import mistyped_key
+
+SCHEMA_VERSION = 1
+QUEUED, PENDING, RUNNING, RESTARTING = "QUEUED", "PENDING", "RUNNING", "RESTARTING"
+SUCCEEDED, FAILED, STOPPED = "SUCCEEDED", "FAILED", "STOPPED"
+TERMINAL = frozenset({SUCCEEDED, FAILED, STOPPED})
+STATES = (QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED, STOPPED)
+
+LOCAL, RAY, CLUSTER = "local", "ray", "cluster"
+"""Modes: in one process; on a Ray of its own on this machine; on a cluster through Ray Jobs."""
+_SAME_START_S = 1.0
+"""Two start times of one process id this close together belong to the same process."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What is known of a run now. This is the content of status.json. Times are Unix seconds."""
+
+    run_id: str
+    state: str
+    mode: str = ""
+    reason: str = ""
+    """Why the run is in this state, in one line."""
+    cure: str = ""
+    """What the user can do next, in one line."""
+    exit_code: int | None = None
+    attempt: int = 0
+    """How often the workers have started."""
+    workers: int | None = None
+    address: str = ""
+    """The address of the cluster's dashboard, for a run on a cluster."""
+    host: str = ""
+    """The host name of the machine whose process `pid` runs the job."""
+    pid: int | None = None
+    pid_started: float | None = None
+    keeper_pid: int | None = None
+    """The parent that starts process `pid` again if it dies. None where there is no such parent."""
+    keeper_started: float | None = None
+    job_id: str = ""
+    """The id that Ray Jobs has for the run. Empty where it is the run's own id."""
+    submitted_at: float | None = None
+    queued_at: float | None = None
+    """When the run was submitted or resumed last."""
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: str = ""
+    """The class of the error that ended the run."""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether the run ended and wrote so itself. A run whose process is gone did not."""
+        return self.is_terminal and self.ended_at is not None
+
+    @property
+    def is_on_cluster(self) -> bool:
+        """Whether the run is on a cluster now. A run that was resumed on this machine still names
+        the cluster on which it began."""
+        return self.mode == CLUSTER and bool(self.address)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_STATUS_TYPES = get_type_hints(RunStatus)
+
+
+def write_status(run: RunFolder, status: RunStatus) -> RunStatus:
+    """Write status.json and return the status. Raises StorageError."""
+    run.write_json(run.STATUS, status.to_json())
+    return status
+
+
+def read_status(run: RunFolder) -> RunStatus:
+    """Read status.json. The state is FAILED if the process that ran the job here is gone.
+
+    Raises NoSuchRunError if the folder holds no run, StorageError if it cannot be read.
+    """
+    content = run.read_json(run.STATUS)
+    if content is None or "state" not in content:
+        raise NoSuchRunError(f"{run.storage.where()} holds no run", "see rnnjob list")
+    if key := mistyped_key(content, _STATUS_TYPES):
+        raise NoSuchRunError(
+            f"{run.storage.where(run.STATUS)} is damaged: {key} is {str(content[key])[:80]!r}",
+            "see rnnjob list",
+        )
+    known = {key: content[key] for key in _STATUS_TYPES if key in content}
+    # The folder's name decides the id: a folder may be renamed, and what the file says must not
+    # send its reader to another folder.
+    status = RunStatus(**{**known, "run_id": run.run_id})
+    if not status.is_terminal and _is_gone(status):
+        return replace(
+            status,
+            state=FAILED,
+            exit_code=1,
+            reason=f"its process (pid {status.pid}) is gone without a word",
+        )
+    return status
+
+
+def this_process() -> dict[str, Any]:
+    """Return the fields of RunStatus that say that this process runs the job."""
+    import psutil
+
+    me = psutil.Process()
+    return {"host": socket.gethostname(), "pid": me.pid, "pid_started": me.create_time()}
+
+
+def parent_process(pid: int) -> dict[str, Any]:
+    """Return the fields of RunStatus that say that the parent `pid` starts this process again.
+
+    Returns no field if that process is no longer this one's parent.
+    """
+    import psutil
+
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return {}
+    return {"keeper_pid": pid, "keeper_started": started} if os.getppid() == pid else {}
+
+
+def _is_gone(status: RunStatus) -> bool:
+    """Whether the process ran on this machine and runs no more, and no parent will restart it."""
+    if status.pid is None or status.host != socket.gethostname():
+        return False
+    has_parent = status.keeper_pid is not None and _lives(status.keeper_pid, status.keeper_started)
+    return not has_parent and not _lives(status.pid, status.pid_started)
+
+
+def _lives(pid: int, started: float | None) -> bool:
+    """Whether a process runs. Its start time tells it from a later one with the same id."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - (started or 0.0)) <= _SAME_START_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # the last two: no valid process id
+        return False

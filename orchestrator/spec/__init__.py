@@ -1,0 +1,5 @@
+"""What a job is. `build` merges preset, file, flags and defaults, `validation` checks the values,
+`job_spec` is the result, and `plan` adds what a driver needs to run it.
+
+Nothing in this package starts a job or knows where it runs.
+"""

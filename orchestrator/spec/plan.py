@@ -1,0 +1,106 @@
+"""From a spec to what training needs: the data set opened, and everything decided that was open."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.datasets.prepare import prepare
+from orchestrator.datasets.prepared import PreparedData, open_prepared
+from orchestrator.spec.build import load_spec
+from orchestrator.spec.job_spec import JobSpec
+from orchestrator.spec.tree import SpecError
+from orchestrator.units import parse_bytes
+from workers.config import TrainJob
+from workers.records.run_folder import RunFolder
+from workers.shards.order import steps_per_epoch
+from workers.storage.storage import Storage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that training needs to begin."""
+
+    spec: JobSpec
+    job: TrainJob
+    """The part of the spec that workers read."""
+    data: PreparedData
+
+
+def read_spec(run: RunFolder) -> JobSpec:
+    """Read the spec of a run. Raises SpecError or StorageError."""
+    where = run.storage.where(run.JOB)
+    try:
+        return load_spec(run.storage.read(run.JOB).decode(), where)
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"not text: {error}"
+        raise SpecError(f"{where} is {what}", "name a run whose folder is whole") from error
+
+
+def make_plan(
+    run: RunFolder, spec: JobSpec, num_workers: int, resolve_precision: Callable[[bool], str]
+) -> Plan:
+    """Open the data set and decide what the spec leaves open. job.yaml then says it, too.
+
+    Args:
+        num_workers: the fewest workers that there will be.
+        resolve_precision: returns the best precision on the machines of the workers, given whether
+            the workers have GPUs.
+
+    Raises JobError.
+    """
+    if spec.training.precision == "auto":
+        precision = resolve_precision(spec.scaling.gpus_per_worker > 0)
+        spec = spec.with_values({"training.precision": precision})
+        run.storage.write(run.JOB, spec.to_yaml().encode())
+    data = open_data(spec, num_workers)
+    job = TrainJob(
+        run_id=run.run_id,
+        run_uri=run.storage.uri,
+        fingerprint=spec.fingerprint(data.shape.fingerprint),
+        lineage=spec.lineage(data.shape.fingerprint, num_steps(spec, data)),
+        data=data.shape,
+        model=spec.model,
+        augment=spec.augment,
+        training=spec.training,
+        checkpoint=spec.checkpoint,
+        log=spec.log,
+        stop_after_steps=spec.limits.steps,
+        cpus_per_worker=1
+        if spec.scaling.cpus_per_worker == "auto"
+        else spec.scaling.cpus_per_worker,
+    )
+    return Plan(spec, job, data)
+
+
+def open_data(spec: JobSpec, num_workers: int) -> PreparedData:
+    """Open the data set of a spec. It is cut into shards first if that was not done before.
+
+    Args:
+        num_workers: how many workers share the shards.
+
+    Raises DataError, or InputError if a worker's rows do not fit its memory budget.
+    """
+    dataset = spec.dataset
+    if dataset.prepared:
+        where = Storage(dataset.prepared)
+        data = open_prepared(where, dataset.standardize, dataset.test_head_rows)
+    else:
+        data = prepare(
+            dataset.name,
+            Path(dataset.data_dir).expanduser() if dataset.data_dir else None,
+            dataset.num_shards,
+            dataset.validation_rows,
+            dataset.standardize,
+            dataset.test_head_rows,
+        )
+    data.check_budget(num_workers, parse_bytes(dataset.memory_budget))
+    return data
+
+
+def num_steps(spec: JobSpec, data: PreparedData) -> int:
+    """Return the number of optimizer steps of the whole job."""
+    training, shape = spec.training, data.shape
+    per_epoch = steps_per_epoch(
+        shape.train_rows, shape.num_shards, training.global_batch_size // shape.num_shards
+    )
+    return training.steps or training.epochs * per_epoch

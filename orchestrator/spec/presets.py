@@ -1,0 +1,26 @@
+"""Presets: named sets of values, by dotted key, that replace the defaults."""
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The classic TensorFlow experiment: a basic LSTM on the rows of MNIST, plain SGD, 20,000 steps.
+    "seed": {
+        "name": "mnist-seed",
+        "dataset.num_shards": 4,  # 32 rows per shard and step: enough work for a thread
+        "dataset.validation_rows": 5000,
+        "dataset.standardize": False,
+        "dataset.test_head_rows": 6000,
+        "model.train_recurrent_bias": False,
+        "model.kernel_init": "glorot-uniform",
+        "model.head_init": "normal",
+        "training.steps": 20000,
+        "training.global_batch_size": 128,
+        "training.optimizer": {"name": "sgd", "lr": 0.001, "weight_decay": 0.0},
+        "training.schedule": "constant",
+        "training.gradient_clip": 0.0,
+        "training.precision": "fp32",
+        "training.keep": "last",
+        "log.print_every_steps": 100,
+    },
+}

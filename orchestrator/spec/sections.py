@@ -1,0 +1,106 @@
+"""The sections of a spec that workers do not read: data set, scaling, limits.
+
+The sections that workers read are in `workers.config`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
+
+from orchestrator.units import parse_bytes, parse_duration
+from workers.config import Config, NonNegativeInt, PositiveInt
+
+
+def _duration_text(value: Any) -> Any:
+    if value is not None:
+        parse_duration(value)
+    return value
+
+
+def _size_text(value: Any) -> Any:
+    parse_bytes(value)
+    return value
+
+
+def _worker_count(value: Any) -> int | str:
+    """Return a number, or the text `MIN:MAX`. Raises ValueError."""
+    parts = str(value).split(":")
+    if isinstance(value, bool) or len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise ValueError("write a number of at least 1, or MIN:MAX")
+    low, high = int(parts[0]), int(parts[-1])
+    if not 1 <= low <= high:
+        raise ValueError("MIN must be at least 1 and at most MAX")
+    return low if len(parts) == 1 else f"{low}:{high}"
+
+
+def _local_path(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a path must not contain a zero byte")
+    try:
+        Path(value).expanduser()
+    except RuntimeError as error:  # ~user of a user that does not exist
+        raise ValueError(str(error)) from error
+    return value
+
+
+Duration = Annotated[str | int | float, BeforeValidator(_duration_text)]
+Size = Annotated[str | int, BeforeValidator(_size_text)]
+
+
+class DatasetConfig(Config):
+    """The data set that is learned from."""
+
+    name: Annotated[str, Field(min_length=1)] = "mnist"
+    data_dir: Annotated[str, AfterValidator(_local_path)] | None = None
+    """The folder with the idx files. If it is null, they are downloaded."""
+    prepared: str | None = None
+    """The URI of shards that are cut already. A job for a cluster gets it when it is submitted, so
+    that the cluster needs neither the idx files nor a network."""
+    num_shards: PositiveInt = 8
+    """The number of shards of each split, and so the most workers that the job can ever use. It is
+    one of the keys that decide the result."""
+    validation_rows: NonNegativeInt | Literal["auto"] = "auto"
+    """How many of the first training rows are held out for validation; `auto`: one in twelve."""
+    standardize: StrictBool = True
+    """Whether pixels are scaled to mean 0 and standard deviation 1 over the training rows. If not,
+    they are scaled to [0, 1]."""
+    test_head_rows: NonNegativeInt = 0
+    """If not 0, the accuracy on this many first test rows is reported, too."""
+    memory_budget: Size = "1GiB"
+    """The most bytes of rows that one worker may hold in memory."""
+
+
+class ScalingConfig(Config):
+    """The resources of a job. They decide its speed, never its result."""
+
+    workers: Annotated[int | str, BeforeValidator(_worker_count)] = 1
+    """The number of training processes, or MIN:MAX for a job that may grow and shrink."""
+    cpus_per_worker: PositiveInt | Literal["auto"] = "auto"
+    """The CPUs of a worker, and so the number of shards that it computes at once. `auto`: 1, or
+    with --local all CPUs of the process."""
+    gpus_per_worker: Annotated[int, Field(ge=0, le=1, strict=True)] = 0
+    """0 or 1. A worker uses at most one GPU; workers that share one cannot exchange gradients."""
+    resize_interval: Duration = "1m"
+    """How often a job with MIN:MAX workers checks whether more workers would fit. A resize restarts
+    all workers."""
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The fewest and the most workers."""
+        low, _, high = str(self.workers).partition(":")
+        return int(low), int(high or low)
+
+
+class LimitsConfig(Config):
+    """The limits at which a job ends."""
+
+    time: Duration | None = None
+    """The running time after which the job stops with a checkpoint."""
+    steps: PositiveInt | None = None
+    """The number of steps of the whole run after which the job stops with a checkpoint. Unlike
+    `training.steps`, it does not change the schedule of the learning rate."""
+    pending_timeout: Duration = "10m"
+    """How long the job waits for its resources. It fails if they are not available by then."""
+    max_failures: NonNegativeInt = 3
+    """The most restarts after the loss of a worker or driver."""

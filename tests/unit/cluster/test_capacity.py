@@ -1,0 +1,37 @@
+"""Whether a job's workers fit the nodes of a cluster."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cluster.capacity import ResourceRequest, says_it_cannot_fit, why_it_cannot_fit
+from orchestrator.spec.build import build_spec
+
+counts = st.integers(0, 6).map(float)
+
+
+def test_what_a_job_needs_is_what_its_fewest_workers_ask_for() -> None:
+    spec = build_spec(flags={"scaling.workers": "2:4", "scaling.gpus_per_worker": 1})
+    assert ResourceRequest.of(spec) == ResourceRequest(2, {"CPU": 1.0, "GPU": 1.0})
+    assert ResourceRequest.of(spec).total == {"CPU": 2.0, "GPU": 2.0}
+
+
+def test_the_reason_names_the_largest_node_if_no_node_can_hold_a_worker() -> None:
+    need = ResourceRequest(1, {"CPU": 4.0, "GPU": 1.0})
+    reason = why_it_cannot_fit(need, [{"CPU": 8.0}, {"CPU": 2.0, "GPU": 2.0}])
+    assert reason == (
+        "a worker needs 4 CPU and 1 GPU, the largest of 2 node(s) has 8 CPU and 2 GPU"
+    )
+
+
+def test_a_cluster_without_nodes_cannot_hold_a_worker() -> None:
+    reason = why_it_cannot_fit(ResourceRequest(1, {"CPU": 1.0}), [])
+    assert reason == "a worker needs 1 CPU, the largest of 0 node(s) has 0 CPU"
+
+
+@given(st.lists(counts, max_size=5), st.integers(1, 5), st.integers(1, 3).map(float))
+def test_there_is_no_reason_exactly_if_all_workers_can_be_placed(
+    cpus: list[float], workers: int, each: float
+) -> None:
+    reason = why_it_cannot_fit(ResourceRequest(workers, {"CPU": each}), [{"CPU": n} for n in cpus])
+    assert bool(reason) == (sum(int(n // each) for n in cpus) < workers)
+    assert bool(reason) == says_it_cannot_fit(reason)

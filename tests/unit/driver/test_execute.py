@@ -1,0 +1,289 @@
+"""The execution of a run from its folder to its outcome, with a fake trainer."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import runs
+from orchestrator.driver.execute import Owner, execute
+from orchestrator.runs import RunStatus
+from orchestrator.spec.plan import Plan
+from tests.unit.fakes import WEIGHTS, FakeTrainer, finished, start_workers, tiny_spec, wait_until
+from workers.errors import DivergedError, JobError, JobStoppedError, ResourcesError, StorageError
+from workers.records.run_folder import RunFolder, StopRequest
+from workers.storage.storage import Storage
+from workers.storage.typed_json import Json
+from workers.train import TrainResult
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return create_run(tmp_path)
+
+
+def create_run(folder: Path, **values: object) -> RunFolder:
+    spec = tiny_spec(folder, **values)
+    return runs.create_run(Storage(spec.storage), "run-1", spec.to_yaml(), "local")
+
+
+def read_result(run: RunFolder) -> Json:
+    return run.read_json(run.RESULT) or {}
+
+
+def test_a_run_goes_through_its_states_and_ends_with_its_result(run: RunFolder) -> None:
+    states: list[tuple[str, str]] = []
+
+    def record_state() -> None:
+        status = runs.read_status(run)
+        states.append((status.state, status.reason))
+
+    def wait(say: Callable[[str], None]) -> None:
+        record_state()
+        say("waiting for 2 CPUs")
+        record_state()
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run, workers=2)
+        record_state()
+        assert not run.storage.exists(run.RESULT)
+        return finished()
+
+    trainer = FakeTrainer(act, wait)
+    status = execute(run, trainer)
+    assert states == [("PENDING", ""), ("PENDING", "waiting for 2 CPUs"), ("RUNNING", "")]
+    assert trainer.seen == ["enter", "wait", "train", "exit"]
+    assert runs.read_status(run) == status
+    assert (status.state, status.exit_code, status.reason) == ("SUCCEEDED", 0, "")
+    assert (status.workers, status.attempt, status.pid) == (2, 1, os.getpid())
+    assert status.started_at and status.ended_at and status.ended_at >= status.started_at
+    assert read_result(run)["state"] == "SUCCEEDED"
+    assert read_result(run)["weights_sha256"] == WEIGHTS
+    assert run.storage.exists(run.REPORT) and run.storage.exists(run.PROVENANCE)
+
+
+def test_a_second_start_of_the_workers_is_another_attempt(run: RunFolder) -> None:
+    first: list[RunStatus] = []
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run, workers=2)
+        first.append(runs.read_status(run))
+        start_workers(run, workers=1)
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.attempt, status.workers) == (2, 1)
+    assert status.started_at == first[0].started_at
+
+
+def test_a_start_just_before_the_end_is_not_missed(run: RunFolder) -> None:
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start = {"kind": "start", "step": 0, "attempt": 1, "workers": 3, "time": 5.0}
+        run.storage.write(run.METRICS, (json.dumps(start) + "\n").encode())
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.attempt, status.workers) == ("SUCCEEDED", 1, 3)
+
+
+def test_a_run_is_restarting_from_a_failure_of_its_workers_until_they_start_again(
+    run: RunFolder,
+) -> None:
+    seen: list[RunStatus] = []
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run)
+        run.note_failure("worker 1 was killed")
+        wait_until(lambda: runs.read_status(run).state == "RESTARTING")
+        seen.append(runs.read_status(run))
+        start_workers(run)
+        seen.append(runs.read_status(run))
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert [s.state for s in seen] == ["RESTARTING", "RUNNING"]
+    assert seen[0].reason == "worker 1 was killed"
+    assert (status.state, status.attempt) == ("SUCCEEDED", 2)
+
+
+def test_the_time_limit_asks_for_a_stop_that_ends_with_124(tmp_path: Path) -> None:
+    run = create_run(tmp_path, **{"limits.time": "0.1s"})
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run)
+        wait_until(lambda: run.stop_request() is not None)
+        return finished(stopped=run.stop_request())
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.exit_code) == ("STOPPED", 124)
+    assert status.reason.startswith("time limit of ") and status.reason.endswith(" reached")
+    assert status.cure.startswith("go on from step 3: rnnjob resume run-1 --storage ")
+    assert read_result(run)["state"] == "STOPPED"
+
+
+def test_the_time_limit_does_not_run_while_the_job_is_pending(tmp_path: Path) -> None:
+    run = create_run(tmp_path, **{"limits.time": "0.05s"})
+
+    def wait(say: Callable[[str], None]) -> None:
+        with pytest.raises(AssertionError, match="in vain"):
+            wait_until(lambda: run.stop_request() is not None, timeout_s=0.5)
+
+    status = execute(run, FakeTrainer(wait=wait))
+    assert status.state == "SUCCEEDED"
+    assert run.stop_request() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "exit_code"),
+    [
+        (DivergedError("training diverged at step 3", "lower --lr"), "FAILED", 1),
+        (StorageError("cannot write x: No space left on device", "make room"), "FAILED", 1),
+        (ResourcesError("2 GPUs wanted, there are 0", "ask for fewer"), "FAILED", 6),
+        (JobStoppedError("stopped by rnnjob stop", "resume it"), "STOPPED", 5),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, JobError) else "",
+)
+@pytest.mark.parametrize("when", ["waiting", "training"])
+def test_an_error_of_the_job_becomes_its_outcome(
+    run: RunFolder, error: JobError, state: str, exit_code: int, when: str
+) -> None:
+    def fail(*_: object) -> Any:
+        raise error
+
+    trainer = FakeTrainer(wait=fail) if when == "waiting" else FakeTrainer(fail)
+    status = execute(run, trainer)
+    assert runs.read_status(run) == status
+    assert (status.state, status.exit_code) == (state, exit_code)
+    assert (status.reason, status.cure) == (error.cause, error.cure)
+    assert status.has_outcome
+    assert trainer.seen[-1] == "exit", "the trainer must have released its resources"
+    assert read_result(run)["state"] == state
+    assert read_result(run)["weights_sha256"] is None
+
+
+def test_any_other_exception_fails_the_run_with_its_name_in_one_line(
+    run: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(run: RunFolder, plan: Plan) -> TrainResult:
+        raise RuntimeError("something\n  unforeseen" + "!" * 1000)
+
+    status = execute(run, FakeTrainer(fail))
+    assert (status.state, status.exit_code) == ("FAILED", 1)
+    assert status.reason.startswith("RuntimeError: something unforeseen!!!")
+    assert len(status.reason) < 600
+    assert "Traceback" in caplog.text
+    assert runs.read_status(run) == status
+
+
+def test_a_stopped_training_is_a_stopped_run_with_the_exit_code_of_the_request(
+    run: RunFolder,
+) -> None:
+    trainer = FakeTrainer(lambda run, plan: finished(StopRequest("interrupted by Ctrl-C", 130)))
+    status = execute(run, trainer)
+    assert (status.state, status.exit_code) == ("STOPPED", 130)
+    assert status.reason == "interrupted by Ctrl-C"
+    assert "rnnjob resume run-1" in status.cure
+
+
+def test_a_spec_that_cannot_be_read_fails_the_run_before_the_trainer_is_entered(
+    run: RunFolder,
+) -> None:
+    run.storage.write(run.JOB, b"training: {epohcs: 3}\n")
+    trainer = FakeTrainer()
+    status = execute(run, trainer)
+    assert (status.state, status.exit_code) == ("FAILED", 2)
+    assert "training.epohcs" in status.reason
+    assert trainer.seen == []
+
+
+def test_the_status_of_an_earlier_execution_is_reset(run: RunFolder) -> None:
+    earlier = replace(
+        runs.read_status(run), state="QUEUED", reason="old", cure="old", exit_code=1, ended_at=1.0
+    )
+    runs.write_status(run, earlier)
+    seen: list[RunStatus] = []
+    execute(run, FakeTrainer(wait=lambda say: seen.append(runs.read_status(run))))
+    pending = seen[0]
+    assert (pending.state, pending.reason, pending.cure) == ("PENDING", "", "")
+    assert (pending.exit_code, pending.ended_at) == (None, None)
+    assert pending.submitted_at == earlier.submitted_at
+    assert runs.read_status(run).cure == ""
+
+
+def test_a_run_whose_result_cannot_be_written_has_not_succeeded(run: RunFolder) -> None:
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        assert run.storage.local_path
+        (
+            run.storage.local_path / run.RESULT
+        ).mkdir()  # the file cannot be written, as on a full disk
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.exit_code) == ("FAILED", 1)
+    assert "result.json" in status.reason
+    assert runs.read_status(run) == status
+
+
+def test_a_deleted_run_folder_is_a_failure_and_not_an_exception(
+    run: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        run.storage.delete()
+        assert run.storage.local_path
+        run.storage.local_path.write_text("a file in the way")
+        return finished()
+
+    status = execute(run, FakeTrainer(act))
+    assert (status.state, status.exit_code) == ("FAILED", 1)
+    assert "cannot" in status.reason and "run-1" in status.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "owner", "owns"),
+    [
+        ({}, Owner(), True),
+        ({"job_id": "r.1"}, Owner("r.1"), True),
+        ({"job_id": "r.1"}, Owner(), False),  # resumed before this process began
+        ({"state": runs.STOPPED, "ended_at": 1.0}, Owner(), False),  # given up before it began
+        ({"keeper_pid": 7}, Owner(parent={"keeper_pid": 7}, previous_death="killed"), True),
+        ({"keeper_pid": 8}, Owner(parent={"keeper_pid": 7}, previous_death="killed"), False),
+    ],
+)
+def test_a_run_that_belongs_to_another_process_is_left_as_it_is(
+    run: RunFolder, change: dict[str, Any], owner: Owner, owns: bool
+) -> None:
+    before = runs.write_status(run, replace(runs.read_status(run), **change))
+    trainer = FakeTrainer()
+    status = execute(run, trainer, owner)
+    assert bool(trainer.seen) == owns
+    assert (status.state == runs.SUCCEEDED) == owns
+    if not owns:
+        assert runs.read_status(run) == status == before
+
+
+def test_an_earlier_result_is_removed_when_a_run_begins(run: RunFolder) -> None:
+    run.write_json(run.RESULT, {"state": "FAILED"})
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        assert not run.storage.exists(run.RESULT)
+        return finished()
+
+    assert execute(run, FakeTrainer(act)).state == runs.SUCCEEDED
+
+
+def test_a_run_fails_when_its_driver_died_too_often(tmp_path: Path) -> None:
+    run = create_run(tmp_path, **{"limits.max_failures": 1})
+    parent = runs.parent_process(os.getppid())
+    runs.write_status(run, replace(runs.read_status(run), **parent))
+    run.note_failure("worker 1 failed")
+    owner = Owner(parent=parent, previous_death="the driver was killed by SIGKILL")
+    status = execute(run, FakeTrainer(), owner)
+    assert (status.state, status.exit_code) == (runs.FAILED, 1)
+    assert status.reason == "the driver was killed by SIGKILL: failure 2, and 1 are allowed"

@@ -1,0 +1,88 @@
+"""Weights as tensors by parameter name: copy, load and hash them; the model's safetensors file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from workers.config import TrainJob
+
+Weights = dict[str, Tensor]
+
+
+def weights_of(model: nn.Module) -> Weights:
+    """Return copies of all parameters, on the CPU."""
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters()}
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into a model. Raises KeyError if one of its parameters is missing."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the parameters in name order.
+
+    Each parameter adds its name, dtype, shape and little-endian bytes; a zero byte follows each of
+    the first three. The dtype is torch's name without the prefix (`float32`). The shape is written
+    as decimal numbers joined by commas (`512,28`).
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        array = tensor.numpy()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        shape = ",".join(str(size) for size in tensor.shape)
+        digest.update(f"{name}\0{dtype}\0{shape}\0".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def model_file(weights: Mapping[str, Tensor], job: TrainJob) -> bytes:
+    """Return the content of model.safetensors: the weights, and metadata to rebuild the model."""
+    metadata = {
+        "format": "pt",
+        "rnnjob": json.dumps(
+            {
+                "run_id": job.run_id,
+                "model": job.model.model_dump(),
+                "height": job.data.height,
+                "width": job.data.width,
+                "num_classes": job.data.num_classes,
+                "weights_sha256": weights_sha256(weights),
+            },
+            sort_keys=True,
+        ),
+    }
+    content: bytes = safetensors.torch.save(dict(weights), metadata)
+    return content
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> Weights:
+    """Return the state of an optimizer as tensors named `<parameter name>/<key>`.
+
+    `names`: the parameter names in the order in which the optimizer has the parameters.
+    """
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{names[index]}/{key}": torch.as_tensor(value).detach().cpu().clone()
+        for index, parameter_state in state.items()
+        for key, value in parameter_state.items()
+        if value is not None
+    }
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Load the tensors that `optimizer_tensors` returned into an optimizer."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for full_name, tensor in tensors.items():
+        name, _, key = full_name.rpartition("/")
+        state.setdefault(names.index(name), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,231 @@
+"""Every path of a run, in one class, and the files that several processes read and write.
+
+::
+
+    <storage>/<run_id>/
+        job.yaml            the resolved spec                     written by the submitter
+        status.json         state, reason, attempt                the submitter, then the driver
+        provenance.json     code, packages, hardware, data        the driver
+        metrics.jsonl       a line per step, epoch, start         worker 0
+        tensorboard/        the same as event files               worker 0
+        checkpoints/step-*  the states to resume from             worker 0
+        model.safetensors   the final weights                     worker 0
+        result.json         the outcome                           the driver
+        report.html         the outcome as a web page             the driver
+        stop.json           a request to stop the job             any process that wants it to stop
+        failures.jsonl      the failures and resumes              the process that saw them
+        logs/               the logs of the processes             each process
+"""
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+
+from workers.errors import StorageError
+from workers.records.record_kinds import is_record
+from workers.storage.storage import Storage, storage_errors
+from workers.storage.typed_json import Json, mistyped_key, parse_object
+
+_LONGEST_POLL_S = 30.0
+
+WORKER, DRIVER, PREEMPTION, RESUME = "worker", "driver", "preemption", "resume"
+"""The kinds of entries in failures.jsonl. The first two count towards `limits.max_failures`. A
+resume is not a failure: it sets the count back to zero."""
+
+_ENTRY_TYPES = {"kind": str, "reason": str, "time": float, "deadline": float}
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """A request to end the job after the current step, with a checkpoint."""
+
+    reason: str
+    exit_code: int = 5
+    at_once: bool = False
+    """Whether the job ends at once, without a checkpoint."""
+
+
+class RunFolder:
+    """The folder of a run. The module's docstring says which process writes which file."""
+
+    JOB = "job.yaml"
+    STATUS = "status.json"
+    PROVENANCE = "provenance.json"
+    METRICS = "metrics.jsonl"
+    TENSORBOARD = "tensorboard"
+    CHECKPOINTS = "checkpoints"
+    MODEL = "model.safetensors"
+    RESULT = "result.json"
+    REPORT = "report.html"
+    STOP = "stop.json"
+    FAILURES = "failures.jsonl"
+    LOGS = "logs"
+    RAY_TRAIN = ".ray-train"
+    """The folder for the files of Ray Train. It is removed when training has ended."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    @classmethod
+    def at(cls, uri: str) -> "RunFolder":
+        """Return the run folder at a path or URI. Raises InputError or StorageError."""
+        return cls(Storage(uri))
+
+    def with_retries(self) -> "RunFolder":
+        """Return the same folder for a process that keeps the job alive; see
+        `Storage.with_retries`."""
+        return RunFolder(self.storage.with_retries())
+
+    @property
+    def run_id(self) -> str:
+        return self.storage.name
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between looks for changes. Requests to a remote storage cost time and money."""
+        return 0.2 if self.storage.local_path else 3.0
+
+    def write_json(self, name: str, content: Json) -> None:
+        self.storage.write(name, (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_json(self, name: str) -> Json | None:
+        """Return the content of a JSON file; None if it is missing or not a JSON object."""
+        try:
+            return parse_object(self.storage.read(name))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def read_metrics(self) -> list[Json]:
+        """Return the records of metrics.jsonl.
+
+        Lines that are not a valid record are left out, such as a last line that is incomplete.
+        """
+        return _records(self._read_lines(self.METRICS))
+
+    def _read_lines(self, name: str) -> list[bytes]:
+        """Return the lines of a file; none if it is missing."""
+        try:
+            return self.storage.read(name).splitlines()
+        except FileNotFoundError:
+            return []
+
+    def ask_to_stop(self, request: StopRequest) -> None:
+        """Write stop.json. An earlier request stays, unless the new one is to stop at once."""
+        if request.at_once or self.stop_request() is None:
+            self.write_json(self.STOP, asdict(request))
+
+    def stop_request(self) -> StopRequest | None:
+        """Return the request in stop.json; None if nobody asked for a stop."""
+        content = self.read_json(self.STOP)
+        if content is None:
+            return None
+        code = content.get("exit_code")
+        if not isinstance(code, int) or isinstance(code, bool) or not 0 < code < 256:
+            code = StopRequest.exit_code  # a stopped job must not end with 0
+        return StopRequest(str(content.get("reason", "")), code, content.get("at_once") is True)
+
+    def note_failure(self, reason: str, kind: str = WORKER, **more: float) -> None:
+        """Add an entry to failures.jsonl: what ended the workers or the driver, or a resume."""
+        lines = [*self.failures(), {"kind": kind, "reason": reason, "time": time.time(), **more}]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        self.storage.write(self.FAILURES, text.encode())
+
+    def failures(self) -> list[Json]:
+        """Return all entries, oldest first: kind, reason, Unix time; deadline of a preemption."""
+        parsed = [_parsed(line) for line in self._read_lines(self.FAILURES)]
+        return [entry for entry in parsed if entry and mistyped_key(entry, _ENTRY_TYPES) is None]
+
+    def num_failures(self) -> int:
+        """Return how many failures count towards the limit, since the last submit or resume."""
+        kinds = [record.get("kind") for record in self.failures()]
+        if RESUME in kinds:
+            kinds = kinds[len(kinds) - kinds[::-1].index(RESUME) :]
+        return sum(kind in (WORKER, DRIVER) for kind in kinds)
+
+    def forget_stop(self) -> None:
+        """Remove the stop request, before the run is resumed."""
+        self._forget(self.STOP)
+
+    def forget_outcome(self) -> None:
+        """Remove the earlier result and report, when the run begins again."""
+        self._forget(self.RESULT)
+        self._forget(self.REPORT)
+
+    def _forget(self, name: str) -> None:
+        if self.storage.exists(name):
+            self.storage.delete_file(name)
+
+
+def _records(lines: list[bytes]) -> list[Json]:
+    parsed = [_parsed(line) for line in lines]
+    return [record for record in parsed if record and is_record(record)]
+
+
+def _parsed(line: bytes) -> Json | None:
+    try:
+        return parse_object(line)
+    except ValueError:
+        return None
+
+
+class StopPoller:
+    """Looks for a stop request, but not more often than every `RunFolder.poll_s` seconds.
+
+    If the storage fails, no error is raised, and the time until the next look doubles.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._every_s = run.poll_s
+        self._looked_at = -math.inf
+
+    def __call__(self) -> StopRequest | None:
+        """Return the stop request; None if there is none or it is too early to look again."""
+        if time.monotonic() - self._looked_at < self._every_s:
+            return None
+        try:
+            request = self._run.stop_request()
+            self._every_s = self._run.poll_s
+        except StorageError:
+            request = None
+            self._every_s = min(2 * self._every_s, _LONGEST_POLL_S)
+        self._looked_at = time.monotonic()
+        return request
+
+
+class MetricsTail:
+    """Reads the records that were added to metrics.jsonl since the last read."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._inode, self._offset, self._num_seen = -1, 0, 0
+        self._num_starts = 0
+
+    def read(self) -> list[Json]:
+        """Return the new records.
+
+        A restart of the workers writes the file again. Then all its records are returned again.
+        """
+        local = self._run.storage.local_path
+        if local is None:
+            records = self._run.read_metrics()
+            num_starts = sum(record["kind"] == "start" for record in records)
+            is_rewritten = num_starts != self._num_starts or len(records) < self._num_seen
+            new = records if is_rewritten else records[self._num_seen :]
+            self._num_seen, self._num_starts = len(records), num_starts
+            return new
+        try:
+            path = local / self._run.METRICS
+            with storage_errors("read", str(path)), open(path, "rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode != self._inode:
+                    self._inode, self._offset = inode, 0
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return _records(whole.splitlines())

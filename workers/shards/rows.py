@@ -1,0 +1,54 @@
+"""The rows of one shard in memory.
+
+N rows of the shard, H height, W width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from workers.config import DataShape
+from workers.errors import DataError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of one split: images (N, H, W) uint8, labels (N) int64."""
+
+    images_NHW: Tensor
+    labels_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def to(self, device: torch.device) -> "Rows":
+        return Rows(self.images_NHW.to(device), self.labels_N.to(device))
+
+
+ShardData = dict[str, Rows]
+"""The rows of one shard, by split."""
+
+
+def rows_from_table(table: pa.Table, data: DataShape) -> Rows:
+    """Convert a table with columns `image` (fixed-size list of height*width uint8) and `label`.
+
+    Raises DataError if the images have another size.
+    """
+    pixels = data.height * data.width
+    image_type = table.schema.field("image").type
+    if image_type != pa.list_(pa.uint8(), pixels):
+        raise DataError(
+            f"column 'image' of {data.name} is {image_type}, not a list of {pixels} uint8",
+            "cut the data set again: rnnjob data prepare",
+        )
+    column = table.column("image").combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], image_type)
+    # flatten() honours the slice that a chunk may be; .values would not.
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    images = np.array(flat, dtype=np.uint8).reshape(table.num_rows, data.height, data.width)
+    labels = np.array(table.column("label").to_numpy(), dtype=np.int64)
+    return Rows(torch.from_numpy(images), torch.from_numpy(labels))

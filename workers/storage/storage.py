@@ -1,0 +1,264 @@
+"""A folder on any file system that pyarrow.fs can open: a local path, s3://, gs://, hdfs://.
+
+File names are relative to the folder, with `/` between the parts. Writes are atomic: a reader sees
+the whole file or no file.
+"""
+
+import contextlib
+import copy
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+from pyarrow import fs
+
+from workers.errors import InputError, StorageError
+from workers.storage.retries import Retries
+from workers.storage.s3 import open_s3
+
+T = TypeVar("T")
+_PASSWORD = re.compile(r"[^/@]*:.*@", re.DOTALL)
+"""Matches user:password@ after the scheme of a URI. A password may contain a slash."""
+_OBJECT_STORES = ("s3", "gs", "gcs")
+"""Schemes of URIs without a port. In them, a colon before an @ can only belong to a password."""
+_SECRET_OPTION = re.compile(
+    r"[?&][^=&]*(secret|password|token|access_key|account_key|\bsig\b)[^=&]*=", re.IGNORECASE
+)
+
+
+@contextlib.contextmanager
+def storage_errors(action: str, where: str) -> Iterator[None]:
+    """Raise errors of a file system as StorageError.
+
+    A read of a missing file raises FileNotFoundError.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if action == "read":
+            raise FileNotFoundError(where) from error
+        raise _error(action, where, error) from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _error(action, where, error) from error
+
+
+def _error(action: str, where: str, error: Exception) -> StorageError:
+    number = getattr(error, "errno", None)
+    reach = "can be reached with the credentials of this environment, " if "://" in where else ""
+    return StorageError(
+        f"cannot {action} {where}: {os.strerror(number) if number else error}",
+        f"check that the storage {reach}exists, is writable and has room, "
+        "or name another: --storage",
+    )
+
+
+def refuse_credentials(uri: str) -> None:
+    """Raise InputError if a URI holds credentials. The error does not show them.
+
+    A URI is printed, logged and written into run folders, so it must not contain a secret.
+    """
+    scheme, _, rest = uri.partition("://")
+    path, mark, _ = rest.partition("?")
+    if _PASSWORD.match(path if scheme in _OBJECT_STORES else path.partition("/")[0]):
+        shown = f"{scheme}://***@{path.rpartition('@')[2]}"
+    elif _SECRET_OPTION.search(uri):
+        shown = f"{scheme}://{path}{mark}***"
+    else:
+        return
+    cure = "leave them out, and put them into the environment of each process"
+    if scheme == "s3":
+        cure = (
+            "leave them out, and put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or into ~/.aws/credentials"
+        )
+    raise InputError(f"the URI {shown} holds credentials", cure)
+
+
+def _absolute(path: str) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:  # ~user of a user that does not exist
+        raise ValueError(str(error)) from error
+
+
+class Storage:
+    """One folder. It need not exist yet."""
+
+    def __init__(self, uri: str) -> None:
+        """Open a local path or a URI.
+
+        Raises InputError if the URI holds credentials, StorageError if it cannot be opened.
+        """
+        with storage_errors("open", uri):
+            uri.encode()  # raises ValueError for text that is not valid Unicode
+        if "://" in uri:
+            refuse_credentials(uri)
+            with storage_errors("open", uri):
+                is_s3 = uri.startswith("s3://")
+                self._fs, root = open_s3(uri) if is_s3 else fs.FileSystem.from_uri(uri)
+            self.uri = uri
+        else:
+            with storage_errors("open", uri):
+                self._fs, root = fs.LocalFileSystem(), str(_absolute(uri))
+            self.uri = root
+        self._root: str = root.rstrip("/") or "/"
+        self._retries: Retries | None = None
+
+    def __repr__(self) -> str:
+        return f"Storage({self.where()!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Storage) and self.uri == other.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+    def child(self, name: str) -> "Storage":
+        """Return the folder `name` inside this one."""
+        child = copy.copy(self)
+        child._root = f"{self._root}/{name}"
+        # A URI may end in options: s3://bucket/runs?region=... In a path, ? has no special meaning.
+        base, mark, options = self.uri.partition("?" if "://" in self.uri else "\0")
+        child.uri = f"{base.rstrip('/')}/{name}{mark}{options}"
+        return child
+
+    def with_retries(self) -> "Storage":
+        """Return the same folder for a process that keeps a job alive.
+
+        Operations on a remote storage that fail are tried again for `retries.MAX_FAILING_S`. Those
+        on a local folder fail at once.
+        """
+        if self.local_path or self._retries:
+            return self
+        copied = copy.copy(self)
+        copied._retries = Retries()
+        return copied
+
+    @property
+    def name(self) -> str:
+        """The name of the folder without its path."""
+        return self._root.rpartition("/")[2]
+
+    @property
+    def parent_uri(self) -> str:
+        """The URI of the folder that contains this one."""
+        base, mark, options = self.uri.partition("?" if "://" in self.uri else "\0")
+        return base.rstrip("/").rpartition("/")[0] + mark + options
+
+    @property
+    def local_path(self) -> Path | None:
+        """The path of the folder if it is on this machine's file system, else None."""
+        return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
+
+    @property
+    def filesystem_and_path(self) -> tuple[fs.FileSystem, str]:
+        """The file system, and the path of the folder in it."""
+        return self._fs, self._root
+
+    def where(self, name: str = "") -> str:
+        """Return the location of a file, or of the folder, as messages show it."""
+        path = f"{self._root}/{name}" if name else self._root
+        return path if self.local_path else f"{self._fs.type_name}://{path}"
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def _do(self, action: str, name: str, operation: Callable[[], T]) -> T:
+        """Run an operation that may be repeated; retry it if this storage has retries."""
+
+        def once() -> T:
+            with storage_errors(action, self.where(name)):
+                return operation()
+
+        return self._retries.call(once) if self._retries else once()
+
+    def create(self) -> None:
+        """Create the folder and its parents. Do nothing if it exists."""
+        self._do("create", "", lambda: self._fs.create_dir(self._root, recursive=True))
+
+    def create_new(self) -> bool:
+        """Create the folder. Return False if it exists.
+
+        If two processes call this at the same moment, only a local disk ensures that just one
+        creates the folder: other file systems have no atomic operation for it.
+        """
+        if path := self.local_path:
+            with storage_errors("create", self.where()):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    return False
+            return True
+        if self.exists():
+            return False
+        self.create()
+        return True
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole file atomically: readers see the old content or the new."""
+        path = self._path(name)
+        local = self.local_path is not None
+        self._do("write", name, lambda: _replace(path, data) if local else self._put(path, data))
+
+    def _put(self, path: str, data: bytes) -> None:
+        # An object store shows an object only after it is complete.
+        with self._fs.open_output_stream(path) as stream:
+            stream.write(data)
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file. Raises FileNotFoundError if it does not exist."""
+
+        def read() -> bytes:
+            with self._fs.open_input_stream(self._path(name)) as stream:
+                data: bytes = stream.read()
+                return data
+
+        return self._do("read", name, read)
+
+    def exists(self, name: str = "") -> bool:
+        info = self._do("read", name, lambda: self._fs.get_file_info(self._path(name)))
+        return bool(info.type != fs.FileType.NotFound)
+
+    def list(self, name: str = "") -> list[str]:
+        """Return the sorted names of what a folder contains directly; none if it is missing."""
+        selector = fs.FileSelector(self._path(name), allow_not_found=True)
+        infos = self._do("list", name, lambda: self._fs.get_file_info(selector))
+        return sorted(info.base_name for info in infos)
+
+    def usage(self) -> tuple[int, int]:
+        """Return the number of files in the folder and its subfolders, and their size in bytes."""
+        selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
+        infos = self._do("list", "", lambda: self._fs.get_file_info(selector))
+        sizes = [info.size for info in infos if info.type == fs.FileType.File]
+        return len(sizes), sum(sizes)
+
+    def delete(self, name: str = "") -> None:
+        """Delete a folder and all its content. Do nothing if it is missing."""
+
+        def delete() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.delete_dir(self._path(name))
+
+        self._do("delete", name, delete)
+
+    def delete_file(self, name: str) -> None:
+        with storage_errors("delete", self.where(name)):
+            self._fs.delete_file(self._path(name))
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Replace a local file atomically: write another file beside it, then rename that one."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,65 @@
+"""Parse JSON objects that somebody else may have written, and check the types of their values."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Json = dict[str, Any]
+_MAX_DEPTH = 100
+"""The deepest nesting accepted. Ours is never as deep, and readers may recurse into the content."""
+_INT64 = 2**63
+
+
+def parse_object(data: bytes | str) -> Json:
+    """Return a JSON object. Raises ValueError for any text that is not one."""
+    try:
+        content = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__}, not an object")
+    _check_depth(content)
+    return content
+
+
+def _check_depth(content: Json) -> None:
+    level: list[Any] = [content]
+    for _ in range(_MAX_DEPTH):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _children(value: Any) -> list[Any]:
+    return (
+        list(value.values())
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else []
+    )
+
+
+def mistyped_key(content: Json, types: Mapping[str, Any]) -> str | None:
+    """Return the first key of `types` whose value in `content` has another type, or None.
+
+    Keys that are missing in `content` are not checked. A type is written as in an annotation,
+    `int | None`. An integer is accepted as a float. A boolean is not accepted as a number, and
+    neither are NaN, infinity and integers of more than 64 bits.
+    """
+    return next(
+        (k for k, wanted in types.items() if k in content and not _has_type(content[k], wanted)),
+        None,
+    )
+
+
+def _has_type(value: Any, wanted: Any) -> bool:
+    if isinstance(value, bool):
+        return wanted is bool
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if isinstance(value, int):
+        return -_INT64 <= value < _INT64 and (isinstance(value, wanted) or isinstance(0.0, wanted))
+    return isinstance(value, wanted)
