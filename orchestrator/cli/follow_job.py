@@ -50,6 +50,8 @@ def start_and_follow(
     with view:
         for warning in job.warnings():
             view.note(f"warning: {warning}")
+        for line in job.upload_note():
+            view.note(line)
         view.note(f"run {run.run_id}")
         if print_id:
             click.echo(run.run_id)  # at once, since others need it to stop the job
@@ -78,8 +80,10 @@ def _follow(run: RunFolder, launcher: Launcher, view: JobView) -> RunStatus:
         raise
 
 
-def start_and_leave(job: Submission, as_json: bool) -> None:
+def start_and_leave(job: Submission, as_json: bool, *, quiet: bool) -> None:
     """Start a job on a cluster, print its id and return. Raises JobError."""
+    for line in [] if quiet else job.upload_note():
+        click.echo(line, err=True)
     run = job.start()
     if as_json:
         print_json({"schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where()})

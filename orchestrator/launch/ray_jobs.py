@@ -6,6 +6,7 @@ Ray's own client imports Ray and is loaded only for what changes something. Look
 import contextlib
 import tempfile
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.ray_jobs_api import RayJob, find_job, wait_for_end
 from orchestrator.cluster.requirements import check_cluster, whether_it_fits
 from orchestrator.launch.launcher import STOPPED_BY_OTHERS
-from orchestrator.launch.request import STOP_GRACE_S, JobRequest, Shipping, build_request
+from orchestrator.launch.request import (
+    STOP_GRACE_S,
+    JobRequest,
+    Shipping,
+    build_request,
+    list_working_dir,
+)
+from orchestrator.launch.upload import Upload
 from workers.errors import ClusterError
 from workers.records.run_folder import RunFolder
 from workers.secrets import write_package
@@ -53,7 +61,12 @@ class RayJobsLauncher:
         }
 
     def _request(self, run: RunFolder, job_id: str) -> JobRequest:
-        return build_request(job_id, run, self._shipping)
+        return build_request(job_id, run, self._shipping, self._working_dir)
+
+    @cached_property
+    def _working_dir(self) -> Upload | None:
+        """What is sent of the working directory: listed once, so that what was shown is sent."""
+        return list_working_dir(self._shipping)
 
     def submit(self, run: RunFolder) -> None:
         """Submit the job once: a job that the cluster has under its id is taken for this one."""
@@ -68,16 +81,29 @@ class RayJobsLauncher:
             explained(self.address),
             tempfile.TemporaryDirectory(prefix="rnnjob-") as scratch,
         ):
-            runtime_env = dict(request.runtime_env)
-            if self._shipping.secrets:
-                package = write_package(Path(scratch), self._shipping.secrets)
-                runtime_env["py_modules"] = [*runtime_env["py_modules"], str(package)]
+            runtime_env = self._packed(request, Path(scratch))
             self._client().submit_job(
                 entrypoint=request.entrypoint,
                 submission_id=request.submission_id,
                 runtime_env=runtime_env,
                 metadata=request.metadata,
             )
+
+    def _packed(self, request: JobRequest, scratch: Path) -> dict[str, Any]:
+        """Return the runtime environment that is sent, with what Ray's client shall not choose.
+
+        An archive of the working directory is sent as it is, whereas Ray would go through the
+        folder by its own rules. Raises InputError.
+        """
+        runtime_env = dict(request.runtime_env)
+        if request.working_dir:
+            archive = scratch / "working_dir.zip"
+            request.working_dir.write_zip(archive)
+            runtime_env["working_dir"] = str(archive)
+        if self._shipping.secrets:
+            package = write_package(scratch, self._shipping.secrets)
+            runtime_env["py_modules"] = [*runtime_env["py_modules"], str(package)]
+        return runtime_env
 
     def job(self, run: RunFolder) -> RayJob | None:
         """Return the job as Ray Jobs knows it; None if it does not. Raises ClusterError."""

@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator import runs
 from orchestrator.datasets.prepared import PreparedData
 from orchestrator.launch.launcher import Launcher
+from orchestrator.launch.upload_note import describe_upload
 from orchestrator.runs.hardware import num_usable_cpus
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import num_steps, open_data
@@ -91,6 +92,11 @@ class Submission:
                 "which is good for a rehearsal and no faster"
             ]
         return []
+
+    def upload_note(self) -> list[str]:
+        """Return what is sent of the working directory, in a few lines; nothing without one."""
+        names = self.destination.get("request", {}).get("working_dir")
+        return describe_upload(names) if names else []
 
     def plan(self) -> dict[str, Any]:
         """Return what would run, for a dry run."""

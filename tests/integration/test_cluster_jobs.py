@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from orchestrator import runs
-from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
+from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, command_of, wait_for
 from tests.integration.real_cluster import ask, real_cluster
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -147,6 +148,25 @@ def test_a_secret_is_in_no_record(cluster: Cluster, detached: str) -> None:
     assert f'"{detached}"' in records
     assert SECRET not in records and "PASSPHRASE" not in records
     assert SECRET not in cluster.ray("list") + cluster.ray("logs", detached)
+
+
+def test_a_job_starts_in_the_folder_that_was_listed(cluster: Cluster) -> None:
+    project = cluster.cli.cwd / "project"
+    for name in ("train.py", "conf/a.yaml", ".env", "runs/r/status.json", "runs/r/job.yaml"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(name)
+    done = cluster.submit(*LONG, "--run-id", "in-folder", "-d", "--working-dir", str(project))
+    assert done.exit_code == 0 and "left out: .env (secret)" in done.stderr, done.stderr
+    wait_for(lambda: cluster.has_trained("in-folder"))
+    (there,) = {
+        Path(process.cwd())
+        for process in psutil.process_iter()
+        if {"orchestrator.driver.supervisor", str(cluster.runs / "in-folder")}
+        <= set(command_of(process))
+    }
+    files = {str(file.relative_to(there)) for file in there.rglob("*") if file.is_file()}
+    assert files == {"train.py", "conf/a.yaml"}
+    assert cluster.cli("stop", "in-folder", "--force").exit_code == 0
 
 
 def test_a_job_that_no_node_can_hold_is_explained_and_ends_in_time(cluster: Cluster) -> None:

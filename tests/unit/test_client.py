@@ -267,7 +267,14 @@ def test_a_working_directory_above_rays_limit_is_refused_and_its_largest_file_na
 
 
 @pytest.mark.parametrize(
-    "sent", [("--env", "A=1"), ("--secret", "HOME"), ("--working-dir", "."), ("--env-file", "f")]
+    "sent",
+    [
+        ("--env", "A=1"),
+        ("--secret", "HOME"),
+        ("--working-dir", "."),
+        ("--include", "x"),
+        ("--env-file", "f"),
+    ],
 )
 @pytest.mark.parametrize("destination", [("--local",), ()])
 def test_flags_that_send_something_to_a_cluster_are_refused_without_one(

@@ -58,6 +58,7 @@ def resume_command(
     verify: bool,
     no_wait: bool,
     working_dir: Path | None,
+    include: tuple[str, ...],
     env: tuple[str, ...],
     env_file: Path | None,
     secret: tuple[str, ...],
@@ -80,7 +81,7 @@ def resume_command(
     run = runs.find_run(open_storage(storage), run_name)
     mode, cluster = _mode_and_cluster(run, local, workers, address)
     check_destination(local, workers, cluster, no_wait, address)
-    shipping = shipping_from(working_dir, env, env_file, secret, cluster)
+    shipping = shipping_from(working_dir, include, env, env_file, secret, cluster)
     values = _values(assignments, workers, cpus_per_worker, gpus_per_worker)
     launcher = launcher_for(
         mode,
@@ -93,7 +94,7 @@ def resume_command(
     )
     job = check_resumption(run, launcher, values)
     if no_wait:
-        start_and_leave(job, as_json)
+        start_and_leave(job, as_json, quiet=quiet)
     else:
         run_to_end(job, as_json=as_json, quiet=quiet, verbose=verbose)
 

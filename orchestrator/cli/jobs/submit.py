@@ -60,6 +60,7 @@ def submit_command(
     verify: bool,
     no_wait: bool,
     working_dir: Path | None,
+    include: tuple[str, ...],
     env: tuple[str, ...],
     env_file: Path | None,
     secret: tuple[str, ...],
@@ -90,7 +91,7 @@ def submit_command(
         return
     cluster = None if local else given_address(address)
     check_destination(local, flags["workers"], cluster, no_wait, address)
-    shipping = shipping_from(working_dir, env, env_file, secret, cluster)
+    shipping = shipping_from(working_dir, include, env, env_file, secret, cluster)
     spec = spec_from(config, preset, assignments, flags)
     if print_config:
         if as_json:
@@ -111,7 +112,7 @@ def submit_command(
     if dry_run:
         _show_plan(job, as_json)
     elif no_wait:
-        start_and_leave(job, as_json)
+        start_and_leave(job, as_json, quiet=quiet)
     else:
         run_to_end(job, as_json=as_json, quiet=quiet, verbose=verbose)
 
@@ -142,7 +143,9 @@ def _show_plan(job: "Submission", as_json: bool) -> None:
         return
     click.echo(job.spec.to_yaml(), nl=False)
     click.echo("# plan")
-    for line in _yaml_lines(plan):
+    if names := plan.get("request", {}).get("working_dir"):
+        plan["request"] = {**plan["request"], "working_dir": names["path"]}
+    for line in [*_yaml_lines(plan), *job.upload_note()]:
         click.echo(f"#   {line}")
     for warning in job.warnings():
         click.echo(f"warning: {warning}", err=True)

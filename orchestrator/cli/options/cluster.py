@@ -50,7 +50,17 @@ _SHIPPING_OPTIONS: list[Callable[[Any], Any]] = [
         "--working-dir",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Folder to send to the cluster. The job runs in it.",
+        help="Folder to send to the cluster. The job runs in it. Secrets, run folders, cut data "
+        "sets, virtual environments, .git, caches and what .gitignore and .rayignore name are "
+        "left out.",
+    ),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PATTERN",
+        help="Path or pattern, relative to --working-dir, of what is sent although it would be "
+        "left out. Secrets in a folder are sent only if they are named themselves. May be "
+        "repeated.",
     ),
     click.option(
         "--env",
@@ -100,6 +110,7 @@ def cluster_options(function: Callable[P, R]) -> Callable[P, R]:
 
 def shipping_from(
     working_dir: Path | None,
+    include: tuple[str, ...],
     env: tuple[str, ...],
     env_file: Path | None,
     secret: tuple[str, ...],
@@ -115,13 +126,21 @@ def shipping_from(
     """
     from orchestrator.launch.request import Shipping
 
-    flags = {"--working-dir": working_dir, "--env": env, "--env-file": env_file, "--secret": secret}
+    flags = {
+        "--working-dir": working_dir,
+        "--include": include,
+        "--env": env,
+        "--env-file": env_file,
+        "--secret": secret,
+    }
     given = next((flag for flag, value in flags.items() if value), None)
     if given and cluster is None:
         raise InputError(
             f"{given} applies only to a job on a cluster, and no cluster is named",
             "name one: --address; on this machine a job has this environment and folder anyway",
         )
+    if include and working_dir is None:
+        raise InputError("--include needs a folder that is sent", "name it: --working-dir DIR")
     lines = [*_env_file_lines(env_file), *env]
     missing = [name for name in secret if name not in os.environ]
     if missing:
@@ -132,6 +151,7 @@ def shipping_from(
         working_dir.resolve() if working_dir else None,
         dict(_parse_pair(line) for line in lines),
         {name: os.environ[name] for name in secret},
+        include,
     )
 
 

@@ -82,6 +82,7 @@ def drill_command(
     cpus_per_node: int | None,
     undisturbed: str | None,
     working_dir: Path | None,
+    include: tuple[str, ...],
     env: tuple[str, ...],
     env_file: Path | None,
     secret: tuple[str, ...],
@@ -122,7 +123,7 @@ def drill_command(
     kinds = _kinds(faults, local, cluster)
     spec = spec_from(config, preset, assignments, flags, setup.DEFAULTS)
     shipping = shipping_from(
-        working_dir, env, env_file, secret, None if local else cluster or "its own"
+        working_dir, include, env, env_file, secret, None if local else cluster or "its own"
     )
     note = _silent if quiet else _narrate
     with terminated_as(KeyboardInterrupt):

@@ -67,6 +67,7 @@ def reproduce_command(
     headers: str | None,
     verify: bool,
     working_dir: Path | None,
+    include: tuple[str, ...],
     env: tuple[str, ...],
     env_file: Path | None,
     secret: tuple[str, ...],
@@ -99,7 +100,7 @@ def reproduce_command(
     scaling = {"scaling.workers": workers, "scaling.gpus_per_worker": gpus_per_worker}
     spec = _spec_again(run, until, {k: v for k, v in scaling.items() if v is not None})
     new_id = again_id(run.run_id) if run_id is None else run_id
-    shipping = shipping_from(working_dir, env, env_file, secret, address)
+    shipping = shipping_from(working_dir, include, env, env_file, secret, address)
     launcher = launcher_for(
         runs.LOCAL if workers is None else runs.RAY,
         address,
