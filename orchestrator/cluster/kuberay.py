@@ -3,12 +3,14 @@
 KubeRay starts a Ray cluster for the job, runs the job, and removes the cluster. A manifest is a
 pure function of its arguments: nothing is read or opened, and no cluster is asked. The manifest
 holds the spec as an environment variable of the job, because the run folder is written inside the
-cluster, by `orchestrator.driver.kuberay_entry`.
+cluster, by `orchestrator.driver.kuberay_entry`. Unless an image contains rnnjob, it also says where
+the client's code is and what its SHA-256 is (`client_code`).
 
 Each training worker has one pod. The head runs the driver and trains nothing.
 """
 
 import hashlib
+import inspect
 import math
 import posixpath
 import re
@@ -18,7 +20,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from orchestrator import __version__, runs
+from orchestrator import runs
+from orchestrator.cluster import code_bootstrap
+from orchestrator.cluster.client_code import ClientCode
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.units import parse_bytes, parse_duration
 from workers.errors import InputError
@@ -26,6 +30,8 @@ from workers.errors import InputError
 Manifest = dict[str, Any]
 JOB_YAML = "RNNJOB_JOB_YAML"
 """The environment variable that holds the spec for `orchestrator.driver.kuberay_entry`."""
+BOOTSTRAP = "RNNJOB_BOOTSTRAP"
+"""The environment variable that holds the program which fetches the code and checks it."""
 RUN_ID = "rnnjob/run-id"
 """The annotation that holds the run's id. Not every id is a valid name of a resource."""
 
@@ -41,7 +47,7 @@ _HEAD_CPUS, _HEAD_MEMORY = 2, "8Gi"
 _WORKER_GIB = 4
 """Memory for Python, torch and Ray in a worker's pod, in addition to the rows that it holds."""
 _INSTALL_S = 1800
-"""Time for pip to install rnnjob with torch on a node. Ray's own limits are 600 and 60 s."""
+"""Time for pip to install torch and more on a node. Ray's own limits are 600 and 60 s."""
 _GRACE_S = 600
 """Time to start the cluster and evaluate the test split, in addition to the job's own limits."""
 
@@ -76,11 +82,16 @@ class Target:
 
     ray_version: str
     image: str | None = None
-    """An image with rnnjob installed. None: Ray's own image, where pip installs rnnjob first."""
+    """An image that contains rnnjob. None: Ray's own image, to which the driver brings `code`."""
+    code: ClientCode | None = None
+    """This client's code for pods of Ray's own image; None with `image`."""
     namespace: str | None = None
     queue: str | None = None
     """The local queue of Kueue that admits the job; None without Kueue."""
     claims: tuple[VolumeClaim, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert (self.image is None) != (self.code is None)
 
 
 def ray_job(spec: JobSpec, run_id: str, target: Target) -> Manifest:
@@ -95,7 +106,7 @@ def ray_job(spec: JobSpec, run_id: str, target: Target) -> Manifest:
         "spec": {
             # The id is the only argument. KubeRay and Ray each pass this line through a shell, and
             # a storage URI can have characters that a shell interprets.
-            "entrypoint": f"python -m orchestrator.driver.kuberay_entry {run_id}",
+            "entrypoint": f"{_program(target)} {run_id}",
             "jobId": name,
             "runtimeEnvYAML": to_yaml(_runtime_env(spec, target)),
             "shutdownAfterJobFinishes": True,
@@ -113,10 +124,11 @@ def notes(spec: JobSpec, target: Target) -> list[str]:
     """Return what a person should know before applying the manifest, one text per fact."""
     low, high = spec.scaling.worker_range
     texts = []
-    if target.image is None:
+    if target.code:
         texts.append(
-            f"pip installs rnnjob=={__version__} on each node when the job starts, so the nodes' "
-            "package index must have it; an image with rnnjob avoids this: --image"
+            "pip installs these packages on each node when the job starts, from the package index "
+            f"that the nodes use: {', '.join(target.code.requirements)}; an image that contains "
+            "rnnjob avoids this: --image"
         )
     if target.queue and low < high:
         texts.append(
@@ -216,14 +228,28 @@ def _metadata(name: str, run_id: str, target: Target, *, elastic: bool) -> Manif
     return {**content, "labels": labels, "annotations": annotations}
 
 
+def _program(target: Target) -> str:
+    if target.code is None:
+        return "python -m orchestrator.driver.kuberay_entry"
+    # The text has nothing that a shell would interpret within its quotes.
+    return f"python -c \"import os; exec(os.environ['{BOOTSTRAP}'])\""
+
+
 def _runtime_env(spec: JobSpec, target: Target) -> Manifest:
     env_vars = {JOB_YAML: spec.to_yaml()}
-    if target.image:
+    if target.code is None:
         return {"env_vars": env_vars}
     return {
-        "pip": [f"rnnjob=={__version__}"],
+        "pip": list(target.code.requirements),
         "config": {"setup_timeout_seconds": _INSTALL_S},
-        "env_vars": {**env_vars, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(_INSTALL_S)},
+        "env_vars": {
+            **env_vars,
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(_INSTALL_S),
+            code_bootstrap.STORAGE: spec.storage,
+            code_bootstrap.NAME: target.code.name,
+            code_bootstrap.SHA256: target.code.sha256,
+            BOOTSTRAP: inspect.getsource(code_bootstrap),
+        },
     }
 
 

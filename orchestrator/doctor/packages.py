@@ -3,35 +3,14 @@
 import platform
 import sys
 from collections.abc import Iterable
-from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cluster.client_code import declared
 from orchestrator.doctor.check import FAIL, OK, Check
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-
-_PACKAGE = "rnnjob"
-
-
-@lru_cache(maxsize=1)
-def declared() -> tuple[str, tuple[str, ...]]:
-    """Return the Python versions and the packages that rnnjob requires.
-
-    In a checkout they are read from pyproject.toml, which may be newer than the metadata that pip
-    wrote when it installed the package.
-    """
-    file = Path(__file__).parents[2] / "pyproject.toml"
-    if sys.version_info >= (3, 11) and file.is_file():
-        import tomllib
-
-        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
-        if project.get("name") == _PACKAGE:
-            return project["requires-python"], tuple(project["dependencies"])
-    requires = metadata.requires(_PACKAGE) or []
-    return metadata.metadata(_PACKAGE)["Requires-Python"], tuple(requires)
 
 
 def required_versions(package: str) -> str:

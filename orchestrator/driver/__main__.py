@@ -65,7 +65,7 @@ def main(run_uri: str, job_id: str = "") -> int:
     )
     try:
         with log_to(handler):
-            return execute(run, RayTrainer(told.ray_dir), owner).exit_code or 0
+            return execute(run, RayTrainer(told.ray_dir, told.code_dir), owner).exit_code or 0
     finally:
         if told.ray_dir:
             # The launcher removes the folder, too, but it may be gone.

@@ -6,6 +6,8 @@ Imports nothing but the standard library: the supervisor uses it and must start 
 import os
 from dataclasses import dataclass
 
+CODE_DIR = "RNNJOB_CODE_DIR"
+"""The folder with the client's code on a cluster whose nodes do not have it. Not set elsewhere."""
 RAY_DIR = "RNNJOB_RAY_DIR"
 """The folder in which a driver's own Ray keeps its files. Not set for a driver on a cluster."""
 SUBMIT_DIR = "RNNJOB_SUBMIT_DIR"
@@ -20,6 +22,8 @@ class DriverEnvironment:
 
     ray_dir: str | None
     """The folder of the driver's own Ray; None on a cluster."""
+    code_dir: str | None
+    """The folder with the code that the workers need; None if they have it."""
     previous_death: str
     """What ended the driver before this one; empty for the first."""
     parent_pid: int
@@ -29,6 +33,7 @@ class DriverEnvironment:
     def read(cls) -> "DriverEnvironment":
         return cls(
             ray_dir=os.environ.get(RAY_DIR),
+            code_dir=os.environ.get(CODE_DIR),
             previous_death=os.environ.get(_PREVIOUS_DEATH, ""),
             parent_pid=int(os.environ.get(_PARENT_PID) or 0),
         )

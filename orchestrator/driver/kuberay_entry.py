@@ -2,7 +2,8 @@
 
 It writes the run folder and then runs the supervisor. Without Kubernetes, the client writes the
 folder. If KubeRay loses the cluster, it starts this entrypoint again on another one, and the run
-goes on from its last checkpoint. A run that has ended is left alone.
+goes on from its last checkpoint. A run that has ended is left alone. If the image does not contain
+rnnjob, `orchestrator.cluster.code_bootstrap` comes first.
 """
 
 import os

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _CAPACITY_POLL_S = 1.0
+_PACKAGES = ("orchestrator", "workers")
 _STATUS_LAG_S = 2.0
 """How much later than it happens status.json may say that workers run."""
 _STOP_GRACE_S = 120.0
@@ -34,9 +35,15 @@ _DATA_CPUS = 2
 class RayTrainer:
     """A `Trainer` on Ray: one of its own on this machine, or the cluster this process runs on."""
 
-    def __init__(self, private_dir: str | None) -> None:
-        """`private_dir`: the folder for the files of a Ray of its own; None joins the cluster."""
+    def __init__(self, private_dir: str | None, code_dir: str | None = None) -> None:
+        """
+        Args:
+            private_dir: the folder for the files of a Ray of its own; None joins the cluster.
+            code_dir: the folder with the code that the cluster's workers need; None if they have
+                it.
+        """
         self._private_dir = private_dir
+        self._code_dir = code_dir
         self._waiting_since = time.monotonic()
         self._check_may_wait: Callable[[], None] = lambda: None
         """Raises JobError once the job is no longer to wait for its workers."""
@@ -77,7 +84,7 @@ class RayTrainer:
         }
         if self._private_dir is None:
             with keep_logging_and_signals():
-                ray.init(address="auto", **quiet)
+                ray.init(address="auto", runtime_env=self._runtime_env(), **quiet)
             return
         per_worker, (fewest, most) = ResourceRequest.of(spec).per_worker, spec.scaling.worker_range
         with keep_logging_and_signals():
@@ -95,6 +102,12 @@ class RayTrainer:
                 f"{fewest} worker(s) with a GPU each need {wanted:g}, this machine has {found:g}",
                 "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
             )
+
+    def _runtime_env(self) -> dict[str, Any] | None:
+        """Return what the workers get from this process: the code, if they do not have it."""
+        if self._code_dir is None:
+            return None
+        return {"py_modules": [f"{self._code_dir}/{package}" for package in _PACKAGES]}
 
     def resolve_precision(self, gpu: bool) -> str:
         """Ask where a worker would run, since the driver's machine may have other hardware."""

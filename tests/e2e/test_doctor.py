@@ -1,5 +1,6 @@
 """The commands `rnnjob doctor` and `rnnjob export` without a cluster."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -72,16 +73,43 @@ def test_a_cluster_that_does_not_answer_fails_and_stops_nothing(rnnjob: Cli) -> 
     assert not [name for name in states(done.json) if name.startswith("node")]
 
 
+EXPORT = ("export", "--kuberay", "--workers", "1:3", "--run-id", "first")
+
+
 def test_export_prints_a_manifest_and_nothing_else(rnnjob: Cli) -> None:
-    job = ("export", "--kuberay", "--workers", "1:3", "--run-id", "first")
-    done = rnnjob(*job, "--storage", "s3://bucket/runs", "--json")
+    job = (*EXPORT, "--storage", "s3://bucket/runs", "--image", "a")
+    done = rnnjob(*job, "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)["kind"] == "RayJob"
-    assert all(line.startswith("note: ") for line in done.stderr.splitlines())
-    text = rnnjob(*job, "--storage", "s3://bucket/runs", "--image", "a").stdout
+    assert done.stderr == ""
+    text = rnnjob(*job).stdout
     assert text.startswith("apiVersion: ray.io/v1\nkind: RayJob\n")
     assert "&id" not in text
     assert list(rnnjob.cwd.iterdir()) == []
+
+
+def test_export_without_an_image_puts_the_code_into_the_storage_and_says_so(rnnjob: Cli) -> None:
+    storage = str(rnnjob.cwd / "runs")
+    done = rnnjob(*EXPORT, "--volume-claim", f"data:{rnnjob.cwd}", "--storage", storage, "--json")
+    assert done.exit_code == 0
+    (wheel,) = (path for path in rnnjob.cwd.rglob("*") if path.is_file())
+    assert wheel.parents[1] == rnnjob.cwd / "runs" / ".code"
+    assert hashlib.sha256(wheel.read_bytes()).hexdigest() in done.stdout
+    first, *others = done.stderr.splitlines()
+    assert first == f"note: wrote this client's code to {wheel}"
+    assert all(line.startswith("note: ") for line in others)
+    assert rnnjob("list", "--storage", storage, "--json").json["runs"] == []
+
+
+def test_export_of_code_to_a_volume_that_is_not_mounted_here_is_refused(rnnjob: Cli) -> None:
+    mount = rnnjob.cwd / "mnt"
+    claim = ("--volume-claim", f"data:{mount}", "--storage", f"{mount}/runs")
+    refused = rnnjob(*EXPORT, *claim)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "not mounted on this machine" in refused.cause
+    assert "--image" in refused.cure and "--storage" in refused.cure
+    assert list(rnnjob.cwd.iterdir()) == []
+    assert rnnjob(*EXPORT, *claim, "--image", "a").exit_code == 0
 
 
 def test_export_to_a_node_local_storage_is_refused(rnnjob: Cli) -> None:

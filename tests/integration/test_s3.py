@@ -15,6 +15,8 @@ import torch
 from moto.server import ThreadedMotoServer
 
 from orchestrator import runs
+from orchestrator.cluster.client_code import ClientCode, publish
+from orchestrator.cluster.code_bootstrap import read_wheel
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
 from tests.unit.runs.whole_records import epoch, start, step
 from tests.unit.simulated import single, tiny_job
@@ -171,6 +173,12 @@ def test_a_uri_with_credentials_is_refused_without_showing_them(uri: str) -> Non
     assert SECRET[:9] not in str(caught.value)
     if uri.startswith("s3"):
         assert "AWS_SECRET_ACCESS_KEY" in caught.value.cure
+
+
+def test_the_code_of_an_exported_job_is_read_as_a_pod_reads_it(storage: Storage) -> None:
+    code = ClientCode(b"a wheel", ())
+    assert code.name in publish(code, storage, [])
+    assert read_wheel(storage.uri, code.name) == b"a wheel"
 
 
 def test_a_run_id_can_be_used_only_once_and_its_files_can_be_read(storage: Storage) -> None:

@@ -19,8 +19,8 @@ from workers.errors import InputError
     "--image",
     metavar="IMAGE",
     help="Container image with Ray and rnnjob, recommended for daily work.  [default: Ray's own, "
-    "rayproject/ray, for CPUs or GPUs; pip then installs rnnjob and torch on each node as the job "
-    "starts, from the package index that the nodes use]",
+    "rayproject/ray, for CPUs or GPUs. This client's code is then written into the storage, and "
+    "pip installs torch and the like on each node, from the package index that the nodes use]",
 )
 @click.option(
     "--namespace", metavar="NS", help="Kubernetes namespace; by default kubectl's current one."
@@ -57,6 +57,8 @@ def export_command(
 ) -> None:
     """Print a job as a manifest for another system. Nothing is started.
 
+    Without --image, this client's code is written to .code in the storage, for the pods.
+
     \b
     rnnjob export --kuberay --storage s3://BUCKET/runs --workers 4 | kubectl create -f -
 
@@ -66,7 +68,9 @@ def export_command(
     from importlib import metadata
 
     from orchestrator import runs
+    from orchestrator.cluster.client_code import client_code, publish
     from orchestrator.cluster.kuberay import Target, VolumeClaim, notes, ray_job, to_yaml
+    from workers.storage.storage import Storage
 
     if not kuberay:
         raise InputError(
@@ -76,11 +80,16 @@ def export_command(
     target = Target(
         ray_version=metadata.version("ray"),
         image=image,
+        code=None if image else client_code(),
         namespace=namespace,
         queue=queue,
         claims=tuple(VolumeClaim.parse(text) for text in claims),
     )
     manifest = ray_job(spec, run_id or runs.new_run_id(spec.name), target)
+    if target.code:
+        mounts = [Path(claim.path) for claim in target.claims]
+        where = publish(target.code, Storage(spec.storage), mounts)
+        click.echo(f"note: wrote this client's code to {where}", err=True)
     for note in notes(spec, target):
         click.echo(f"note: {note}", err=True)
     if as_json:

@@ -6,7 +6,7 @@ import shlex
 import yaml
 from packaging.requirements import Requirement
 
-from orchestrator.doctor.packages import declared
+from orchestrator.cluster.client_code import declared
 from tests.conftest import ROOT
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import gzip
+import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
-import orchestrator
 from orchestrator import runs
+from orchestrator.cluster import code_bootstrap
+from orchestrator.cluster.client_code import ClientCode, client_code
 from orchestrator.cluster.kuberay import (
+    BOOTSTRAP,
     JOB_YAML,
     RUN_ID,
     Target,
@@ -34,6 +38,7 @@ from workers.storage.storage import Storage
 
 SCHEMA = ROOT.parent / "shared" / "schemas" / "rayjob-v1.openapi.json.gz"
 CLAIM = VolumeClaim("team-data", "/mnt/rnnjob")
+CODE = ClientCode(b"a wheel", ("numpy==2.4.6", "torch==2.14.1"))
 Manifest = dict[str, Any]
 
 SPECS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -59,7 +64,9 @@ def spec(**flags: Any) -> JobSpec:
 
 
 def target(**more: Any) -> Target:
-    return Target(**{"ray_version": "2.60.0", **more})
+    """Return a target whose pods have Ray's own image, if `more` names no other image."""
+    code = None if "image" in more else CODE
+    return Target(**{"ray_version": "2.60.0", "code": code, **more})
 
 
 def strict(schema: Any) -> Any:
@@ -187,9 +194,10 @@ def test_the_environment_of_the_job_holds_the_whole_spec() -> None:
     environment = yaml.safe_load(job("text")["spec"]["runtimeEnvYAML"])
     text = environment["env_vars"][JOB_YAML]
     assert load_spec(text, "here") == spec(**SPECS["text"][0])
-    assert job("text", "run_1")["spec"]["entrypoint"] == (
+    assert job("image", "run_1")["spec"]["entrypoint"] == (
         "python -m orchestrator.driver.kuberay_entry run_1"
     )
+    assert job("text", "run_1")["spec"]["entrypoint"].endswith(" run_1")
 
 
 def test_each_worker_has_one_pod_with_the_resources_of_the_spec() -> None:
@@ -217,12 +225,40 @@ def test_gpus_are_limits_of_the_workers_and_not_of_the_head() -> None:
     assert container(worker_group(job("defaults")))["image"] == "rayproject/ray:2.60.0-py311-cpu"
 
 
-def test_pip_installs_rnnjob_into_rays_own_image_but_not_into_another_image() -> None:
+@pytest.mark.parametrize("name", SPECS)
+def test_no_pod_installs_a_package_called_rnnjob(name: str) -> None:
+    more = {**SPECS[name][1], **({} if name == "image" else {"code": client_code()})}
+    manifest = ray_job(spec(**SPECS[name][0]), "first", target(**more))
+    environment = yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])
+    packages = [Requirement(line) for line in environment.get("pip", [])]
+    assert bool(packages) == (name != "image")
+    assert "rnnjob" not in {package.name for package in packages}
+    assert all([part.operator for part in package.specifier] == ["=="] for package in packages)
+    assert "install" not in manifest["spec"]["entrypoint"]
+
+
+def test_pods_of_rays_own_image_get_the_clients_code_from_the_storage() -> None:
     environment = yaml.safe_load(job("defaults")["spec"]["runtimeEnvYAML"])
-    assert environment["pip"] == [f"rnnjob=={orchestrator.__version__}"]
-    assert any("pip installs rnnjob" in note for note in notes(spec(), target()))
+    assert environment["pip"] == ["numpy==2.4.6", "torch==2.14.1"]
+    variables = environment["env_vars"]
+    assert variables[code_bootstrap.STORAGE] == "s3://bucket/runs"
+    assert variables[code_bootstrap.NAME] == CODE.name
+    assert variables[code_bootstrap.SHA256] == hashlib.sha256(b"a wheel").hexdigest()
+    assert variables[BOOTSTRAP] == Path(code_bootstrap.__file__).read_text()
+    (note,) = notes(spec(), target())
+    assert "numpy==2.4.6, torch==2.14.1" in note and "--image" in note
+
+
+def test_the_shells_between_kuberay_and_the_pod_leave_the_environment_as_it_is() -> None:
+    # KubeRay quotes the environment for a shell, which interprets these within double quotes.
+    environment = job("defaults")["spec"]["runtimeEnvYAML"]
+    assert not set("`$") & set(environment)
+
+
+def test_another_image_has_the_code_already() -> None:
     manifest = job("image")
-    assert "pip" not in yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])
+    environment = yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])
+    assert list(environment) == ["env_vars"] and list(environment["env_vars"]) == [JOB_YAML]
     assert container(worker_group(manifest))["image"] == "registry.example/rnnjob:1"
     assert notes(spec(), target(image="a")) == []
 
