@@ -10,6 +10,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import runs
@@ -54,7 +55,8 @@ class Client:
 
         Args:
             storage: a path, or a URI that pyarrow opens.
-            address: of the cluster's dashboard, or the name of a local cluster.
+            address: of the cluster's dashboard, or the name of a local cluster. The token and the
+                headers are sent to no cluster that is named only by a run's record.
             verify: whether the cluster's certificate must be one that can be checked.
             headers: sent with each request, beside the token, which is found by itself.
 
@@ -115,7 +117,16 @@ class Client:
 
     def observe(self, name: str) -> Observer:
         """Return an observer, to look at one run again and again."""
-        return Observer(self.get_run(name), self.launcher)
+        run = self.get_run(name)
+        return Observer(run, lambda address: self._recorded_launcher(run, address))
+
+    def check_cluster_of(self, name: str) -> None:
+        """Raise InputError or NoSuchClusterError if a run that goes on names a cluster that is not
+        asked, because the user has never named it or has no valid token for it."""
+        run = self.get_run(name)
+        status = runs.read_status(run)
+        if status.is_on_cluster and not status.has_outcome:
+            self._recorded_connection(run, status.address)
 
     def why(self, name: str) -> tuple[RunStatus, Answer]:
         """Return the run's state, and why it does not run or why it failed.
@@ -123,7 +134,10 @@ class Client:
         Takes ten seconds at most, and answers from the run folder if the cluster is gone. Raises
         NoSuchRunError or StorageError.
         """
-        facts = gather(self.observe(name), self.connection, self.storage)
+        observer = self.observe(name)
+        facts = gather(
+            observer, lambda url: self._recorded_connection(observer.run, url), self.storage
+        )
         return facts.status, classify(facts)
 
     def wait(self, name: str, timeout_s: float | None = None) -> RunStatus:
@@ -174,15 +188,18 @@ class Client:
         """
         observer = self.observe(name)
         run, status = observer.run, observer.status()
+        at_once = force and status.is_on_cluster
         if status.is_terminal:
             raise InputError(
                 f"{run.run_id} has ended already: {status.state}",
                 f"see {next_command(run, 'show')}",
             )
-        run.ask_to_stop(StopRequest("rnnjob stop", at_once=force and status.is_on_cluster))
+        # A cluster that the user never named is refused before anything is written.
+        launcher = self._recorded_launcher(run, status.address) if at_once else None
+        run.ask_to_stop(StopRequest("rnnjob stop", at_once=at_once))
         if not force:
             return status
-        if not status.is_on_cluster:
+        if launcher is None:
             raise InputError(
                 f"{run.run_id} runs in a process of {status.host}, pid {status.pid}, "
                 "and not on a cluster",
@@ -190,7 +207,6 @@ class Client:
             )
         if isinstance(observer.refusal, UnreachableError):
             return record_given_up(run, observer.refusal.cause)
-        launcher = self.launcher(status.address)
         if not launcher.kill(run):
             raise ClusterError(
                 f"{run.run_id} does not end on {status.address}",
@@ -204,7 +220,7 @@ class Client:
         status, run = self.check_deletable(name), self.get_run(name)
         if status.is_on_cluster:
             with contextlib.suppress(ClusterError, InputError):
-                self.launcher(status.address).forget(run)
+                self._recorded_launcher(run, status.address).forget(run)
         run.storage.delete()
 
     def check_deletable(self, name: str) -> RunStatus:
@@ -221,15 +237,38 @@ class Client:
         )
 
     def launcher(self, address: str | None, shipping: Shipping | None = None) -> "RayJobsLauncher":
-        """Return the launcher for the cluster at an address. Raises InputError without one."""
+        """Return the launcher for a cluster that the user names. Raises InputError without one."""
         from orchestrator.launch.ray_jobs import RayJobsLauncher
 
         return RayJobsLauncher(self.connection(address), shipping)
 
     def connection(self, address: str | None) -> "Connection":
-        """Return the way to a cluster, with this client's headers. Raises InputError."""
-        from orchestrator.cluster.connection import Connection, connection
+        """Return the way to a cluster that the user names, with this client's headers.
 
-        found = connection(address)
-        headers = {**found.headers, **self._headers}
-        return Connection(found.address, headers, self._verify)
+        Raises InputError.
+        """
+        from orchestrator.cluster.known_addresses import named_connection
+
+        return self._with_headers(named_connection(address))
+
+    def _recorded_launcher(self, run: RunFolder, address: str) -> "RayJobsLauncher":
+        """Return the launcher for the cluster that a run's record names; see below."""
+        from orchestrator.launch.ray_jobs import RayJobsLauncher
+
+        return RayJobsLauncher(self._recorded_connection(run, address))
+
+    def _recorded_connection(self, run: RunFolder, address: str) -> "Connection":
+        """Return the way to the cluster that a run's record names.
+
+        Raises InputError if the user has never named that cluster, here or to this client.
+        """
+        from orchestrator.cluster.known_addresses import named_connection, recorded_connection
+
+        named = ""
+        if self._address is not None:
+            with contextlib.suppress(ClusterError, InputError):
+                named = named_connection(self._address).address
+        return self._with_headers(recorded_connection(address, run.run_id, named))
+
+    def _with_headers(self, found: "Connection") -> "Connection":
+        return replace(found, headers={**found.headers, **self._headers}, verify=self._verify)

@@ -110,14 +110,18 @@ def temp_root() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory, temp_root: Path) -> dict[str, str]:
-    """This process's environment without rnnjob's and Ray's settings, and with a cache and a
-    temporary folder of its own."""
+    """This process's environment without rnnjob's and Ray's settings, and with a cache, a
+    state folder and a temporary folder of its own."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("RNNJOB_", "RAY_")) and name != "PYTHONPATH"
     }
-    own = {"RNNJOB_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "TMPDIR": str(temp_root)}
+    own = {
+        "RNNJOB_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "RNNJOB_STATE_DIR": str(tmp_path_factory.mktemp("state")),
+        "TMPDIR": str(temp_root),
+    }
     return {**kept, **own, "NO_COLOR": "1"}
 
 

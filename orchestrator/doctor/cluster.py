@@ -4,8 +4,9 @@ import platform
 from dataclasses import replace
 from importlib import metadata
 
-from orchestrator.cluster.connection import Connection, connection
+from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import Node, get_json, list_nodes
+from orchestrator.cluster.known_addresses import named_connection
 from orchestrator.doctor import ask_nodes
 from orchestrator.doctor.check import FAIL, OK, WARN, Check, DoctorOptions, run_check
 
@@ -16,7 +17,7 @@ def check_cluster(options: DoctorOptions) -> list[Check]:
     If none of these checks fails, check each node, too. Raises JobError if the cluster cannot be
     reached.
     """
-    found = connection(options.address)
+    found = named_connection(options.address)
     headers = {**found.headers, **options.headers}
     cluster = replace(found, headers=headers, verify=options.verify)
     checks, nodes = _check_dashboard(cluster)

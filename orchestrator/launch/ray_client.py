@@ -26,10 +26,12 @@ _CHATTY_LOGGERS = (
 
 
 class RayClient(JobSubmissionClient):  # type: ignore[misc]  # Ray is not typed
-    """Ray's client with a timeout: its own would wait for ever for a proxy that is dead."""
+    """Ray's client with a timeout, since its own would wait for ever for a proxy that is dead, and
+    without redirects, which would take the headers to another host."""
 
     def _do_request(self, *arguments: Any, **options: Any) -> Any:
         options.setdefault("timeout", _TIMEOUT_S)
+        options.setdefault("allow_redirects", False)
         return super()._do_request(*arguments, **options)
 
 

@@ -153,6 +153,7 @@ def test_the_flag_wins_over_the_environment_and_our_variable_over_rays(
     cluster: RecordingCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs.create_run(Storage("runs"), "r", JobSpec().to_yaml(), "cluster", cluster.address)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     monkeypatch.setenv("RAY_JOB_HEADERS", '{"X-Proxy-Key": "rays"}')
     monkeypatch.setenv("RNNJOB_HEADERS", '{"X-Proxy-Key": "ours"}')
     rnnjob("status", "r")
@@ -220,6 +221,7 @@ def test_a_certificate_is_checked_unless_no_verify_is_given(
     with recording_cluster(self_signed) as cluster:
         run = runs.create_run(Storage("runs"), "r", JobSpec().to_yaml(), "cluster", cluster.address)
         cluster.jobs["r"] = "RUNNING"
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
 
         def refusal(*flags: str) -> str:
             content = json.loads(rnnjob("describe", "r", "--json", *flags).stdout)

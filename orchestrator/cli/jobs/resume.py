@@ -102,15 +102,20 @@ def resume_command(
 def _mode_and_cluster(
     run: "RunFolder", local: bool, workers: str | None, address: str | None
 ) -> tuple[str, str | None]:
-    """Return the mode, and the cluster's address if the run continues on a cluster."""
+    """Return the mode, and the cluster's address if the run continues on a cluster.
+
+    Raises InputError if only the run's record names that cluster.
+    """
     from orchestrator.cluster.connection import given_address
+    from orchestrator.cluster.known_addresses import recorded_connection
 
     before = runs.read_status(run)
     if local:
         return runs.LOCAL, None
-    own_cluster = before.address if before.is_on_cluster else None
-    if cluster := given_address(address) or own_cluster:
+    if cluster := given_address(address):
         return runs.CLUSTER, cluster
+    if before.is_on_cluster:
+        return runs.CLUSTER, recorded_connection(before.address, run.run_id).address
     is_local = before.mode == runs.LOCAL and workers is None
     return runs.LOCAL if is_local else runs.RAY, None
 

@@ -24,6 +24,7 @@ from orchestrator.cli.output import print_json
 def stop_command(
     run_name: str,
     storage: str | None,
+    address: str | None,
     headers: str | None,
     verify: bool,
     as_json: bool,
@@ -37,7 +38,7 @@ def stop_command(
     """
     from orchestrator.runs import next_command
 
-    client = client_for(storage, headers, verify)
+    client = client_for(storage, address, headers, verify)
     run = client.get_run(run_name)
     status = client.stop(run.run_id, force)
     if as_json:

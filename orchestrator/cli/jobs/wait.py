@@ -6,7 +6,7 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
-from orchestrator.cli.options.run import client_for, run_options
+from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
 from orchestrator.cli.output import one_line, print_json
 from workers.errors import InputError
 
@@ -23,6 +23,7 @@ from workers.errors import InputError
 def wait_command(
     run_name: str,
     storage: str | None,
+    address: str | None,
     headers: str | None,
     verify: bool,
     as_json: bool,
@@ -35,9 +36,11 @@ def wait_command(
     from orchestrator import runs
     from orchestrator.runs.result import read_result
 
-    client = client_for(storage, headers, verify)
+    client = client_for(storage, address, headers, verify)
     run = client.get_run(run_name)
-    status = client.wait(run.run_id, _seconds(timeout))
+    timeout_s = _seconds(timeout)
+    note_unknown_cluster(client, run.run_id)
+    status = client.wait(run.run_id, timeout_s)
     result = read_result(run) or {}
     if status.state == runs.SUCCEEDED:
         accuracy = result.get("test_accuracy")

@@ -9,6 +9,7 @@ from orchestrator.cli.options.cluster import headers_from
 from orchestrator.cli.options.completion_values import run_ids
 from orchestrator.cli.output import one_line
 from orchestrator.runs import DEFAULT_STORAGE
+from workers.errors import ClusterError, InputError
 from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -51,18 +52,39 @@ def run_argument(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def run_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Add RUN, --storage and --json."""
-    return run_argument(storage_option(json_option(function)))
+    """Add RUN, --storage, --address and --json."""
+    address = click.option(
+        "--address",
+        metavar="URL",
+        help="The run's cluster. It is needed once if neither you nor the environment has named "
+        "that cluster before: else it is not asked, and gets no token.",
+    )
+    return run_argument(storage_option(address(json_option(function))))
 
 
-def client_for(storage: str | None, headers: str | None = None, verify: bool = True) -> "Client":
-    """Return a client for the values of --storage, --headers and --verify.
+def client_for(
+    storage: str | None, address: str | None, headers: str | None, verify: bool
+) -> "Client":
+    """Return a client for the values of --storage, --address, --headers and --verify.
 
-    Raises InputError or StorageError.
+    The cluster of --address counts as named by the user from now on.
+
+    Raises InputError, NoSuchClusterError or StorageError.
     """
     from orchestrator.client import Client
 
-    return Client(storage or DEFAULT_STORAGE, verify=verify, headers=headers_from(headers))
+    client = Client(storage or DEFAULT_STORAGE, address, verify, headers_from(headers))
+    if address is not None:
+        client.connection(address)
+    return client
+
+
+def note_unknown_cluster(client: "Client", run_name: str) -> None:
+    """Say on stderr why the run's cluster will not be asked, if only the user can change that."""
+    try:
+        client.check_cluster_of(run_name)
+    except (ClusterError, InputError) as error:
+        click.echo(f"note: {one_line(error.cause)}; {one_line(error.cure)}", err=True)
 
 
 def status_line(status: "RunStatus") -> str:

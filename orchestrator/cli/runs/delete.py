@@ -17,7 +17,13 @@ from workers.errors import InputError
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @explained
 def delete_command(
-    run_name: str, storage: str | None, headers: str | None, verify: bool, as_json: bool, yes: bool
+    run_name: str,
+    storage: str | None,
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    as_json: bool,
+    yes: bool,
 ) -> None:
     """Delete a run that has ended: its folder, and the record of the job on its cluster.
 
@@ -26,7 +32,7 @@ def delete_command(
     from orchestrator.runs import next_command
     from orchestrator.units import show_bytes
 
-    client = client_for(storage, headers, verify)
+    client = client_for(storage, address, headers, verify)
     run = client.get_run(run_name)
     client.check_deletable(run.run_id)
     num_files, num_bytes = run.storage.usage()

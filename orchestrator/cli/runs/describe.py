@@ -22,7 +22,12 @@ _LAST_MESSAGE_LINES = 5
 @request_options
 @explained
 def describe_command(
-    run_name: str, storage: str | None, headers: str | None, verify: bool, as_json: bool
+    run_name: str,
+    storage: str | None,
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    as_json: bool,
 ) -> None:
     """Print all details of a run: state, spec, provenance, files, and what Ray Jobs reports.
 
@@ -30,7 +35,7 @@ def describe_command(
     """
     from orchestrator.runs.history import restart_lines
 
-    client = client_for(storage, headers, verify)
+    client = client_for(storage, address, headers, verify)
     run = client.get_run(run_name)
     status = client.status(run.run_id)
     spec = _spec_text(run)
@@ -82,6 +87,7 @@ def _cluster(client: "Client", run: "RunFolder", status: "RunStatus") -> dict[st
         "address": status.address,
         "reachable": observer.refusal is None,
         "refusal": observer.refusal.cause if observer.refusal else "",
+        "cure": observer.refusal.cure if observer.refusal else "",
         "job": observer.job.to_json() if observer.job else None,
     }
 
@@ -115,7 +121,8 @@ def _print(content: dict[str, Any], status: "RunStatus", spec: str) -> None:
 def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
     lines = [f"address: {cluster['address']}"]
     if not cluster["reachable"]:
-        return [*lines, f"cannot be asked now: {cluster['refusal']}"]
+        refusal, cure = one_line(cluster["refusal"]), one_line(cluster["cure"])
+        return [*lines, f"cannot be asked now: {refusal}", f"Try: {cure}"]
     job = cluster["job"]
     if job is None:
         return [*lines, "it has no record of the job"]

@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
-from orchestrator.cli.options.run import client_for, run_options
+from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
 from orchestrator.cli.output import print_json
 from workers.errors import InputError
 
@@ -37,6 +37,7 @@ _DRIVER = "driver"
 def logs_command(
     run_name: str,
     storage: str | None,
+    address: str | None,
     headers: str | None,
     verify: bool,
     as_json: bool,
@@ -56,8 +57,10 @@ def logs_command(
             "leave one of the two out",
         )
     keep = _filter(rank, grep)
-    client = client_for(storage, headers, verify)
+    client = client_for(storage, address, headers, verify)
     run_id = client.get_run(run_name).run_id
+    if follow:
+        note_unknown_cluster(client, run_id)
     lines = client.logs(run_id, keep, follow, tail)
     if as_json:
         content = [{"source": line.source, "time": line.time, "text": line.text} for line in lines]

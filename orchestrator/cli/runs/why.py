@@ -13,7 +13,12 @@ from orchestrator.cli.output import print_json
 @request_options
 @explained
 def why_command(
-    run_name: str, storage: str | None, headers: str | None, verify: bool, as_json: bool
+    run_name: str,
+    storage: str | None,
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    as_json: bool,
 ) -> None:
     """Explain why a run is not running, or why it failed.
 
@@ -22,7 +27,7 @@ def why_command(
 
     RUN: an id, a unique prefix, or @last.
     """
-    status, answer = client_for(storage, headers, verify).why(run_name)
+    status, answer = client_for(storage, address, headers, verify).why(run_name)
     if as_json:
         head = {"schema_version": 1, "run_id": status.run_id, "state": status.state}
         print_json({**head, **answer.to_json()})

@@ -85,8 +85,8 @@ def run(tmp_path: Path, dashboard: Dashboard) -> RunFolder:
 
 
 @pytest.fixture
-def client(run: RunFolder) -> Client:
-    return Client(str(Path(run.storage.uri).parent))
+def client(run: RunFolder, dashboard: Dashboard) -> Client:
+    return Client(str(Path(run.storage.uri).parent), dashboard.address)
 
 
 def change(run: RunFolder, **values: object) -> None:
@@ -181,6 +181,7 @@ def test_a_cluster_that_does_not_answer_changes_no_record_until_it_is_given_up(
     run: RunFolder, client: Client, dashboard: Dashboard
 ) -> None:
     change(run, state=runs.RUNNING, address="http://127.0.0.1:9")
+    client.connection("http://127.0.0.1:9")  # the user has named it before
     assert client.status("r").state == runs.RUNNING
     observer = client.observe("r")
     observer.status()
@@ -207,6 +208,7 @@ def test_a_run_that_ended_can_be_deleted_without_its_cluster(
     run: RunFolder, client: Client
 ) -> None:
     change(run, state=runs.SUCCEEDED, ended_at=2.0, address="http://127.0.0.1:9")
+    client.connection("http://127.0.0.1:9")  # the user has named it before
     files, size = run.storage.usage()
     assert files == 2 and size > 200
     client.delete("r")

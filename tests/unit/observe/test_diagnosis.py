@@ -286,7 +286,7 @@ def test_facts_of_a_run_that_waits_for_another_on_a_cluster_that_is_gone(tmp_pat
     (tmp_path / "a" / "logs").mkdir()
     (tmp_path / "a" / "logs" / "driver.log").write_text("2026-01-01 00:00:00.000 INFO hello\n")
     begun = time.monotonic()
-    client = Client(str(tmp_path))
+    client = Client(str(tmp_path), address)
     facts = facts_module.gather(client.observe("a"), client.connection, client.storage)
     assert time.monotonic() - begun < HANG_S
     assert facts.refusal is not None and "no cluster answers" in facts.refusal.cause
