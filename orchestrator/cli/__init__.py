@@ -8,13 +8,13 @@ ray nor pydantic.
 
 import importlib
 import io
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator import __version__
+from orchestrator.cli.output import colours, echo, print_logs_and_tracebacks
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -47,11 +47,6 @@ _COMMANDS = {
     "cluster": ("cluster.up_and_down", "Start or stop a Ray cluster, locally or with `ray up`."),
 }
 _ALIASES = {"ls": "list", "cancel": "stop", "rm": "delete", "check": "doctor"}
-
-
-def colours() -> bool | None:
-    """Return False if NO_COLOR is set, else None: then click uses colours on a terminal only."""
-    return False if os.environ.get("NO_COLOR") else None
 
 
 class _LazyGroup(click.Group):
@@ -89,18 +84,19 @@ class _LazyGroup(click.Group):
 
 def run() -> None:
     """Run the console script, and print every error as one line of cause and one of cure."""
+    print_logs_and_tracebacks()
     try:
         sys.exit(main(standalone_mode=False))
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "rnnjob"
         cause = " ".join(error.format_message().split()).rstrip(".")
-        click.echo(f"Error: {cause}\nTry: {path} --help", err=True)
+        echo(f"Error: {cause}\nTry: {path} --help", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         sys.exit(130)
 
 
@@ -125,4 +121,4 @@ def main(context: click.Context) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # like stderr: any text can be printed
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())

@@ -4,6 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from orchestrator.cli.errors import explained
+from orchestrator.cli.output import echo
 
 _VARIABLE = "_RNNJOB_COMPLETE"
 """The environment variable that the script sets and that click looks for."""
@@ -28,4 +29,4 @@ def completion_command(context: click.Context, shell: str) -> None:
     """
     completion_class = get_completion_class(shell)
     assert completion_class is not None, shell
-    click.echo(completion_class(context.find_root().command, {}, "rnnjob", _VARIABLE).source())
+    echo(completion_class(context.find_root().command, {}, "rnnjob", _VARIABLE).source())

@@ -9,8 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from orchestrator.cli import colours
-from orchestrator.cli.output import one_line
+from orchestrator.cli.output import Styled, echo, one_line
 from workers.errors import JobError
 
 P = ParamSpec("P")
@@ -27,10 +26,9 @@ class Failure(click.ClickException):
         self.cure = error.cure
 
     def show(self, file: Any = None) -> None:
-        cause, cure = click.style("Error:", fg="red"), click.style("Try:", fg="cyan")
-        click.echo(f"{cause} {one_line(self.message)}", err=True, color=colours())
+        echo(Styled("Error:", "red"), f" {one_line(self.message)}", err=True)
         if self.cure:
-            click.echo(f"{cure} {one_line(self.cure)}", err=True, color=colours())
+            echo(Styled("Try:", "cyan"), f" {one_line(self.cure)}", err=True)
 
 
 def explained(function: Callable[P, R]) -> Callable[P, R]:
@@ -43,7 +41,7 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except JobError as error:
             if kwargs.get("verbose"):
-                traceback.print_exc()
+                echo(traceback.format_exc(), err=True, nl=False)
             raise Failure(error) from error
 
     return wrapper

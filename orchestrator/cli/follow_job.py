@@ -5,12 +5,10 @@ import os
 import sys
 from typing import NoReturn
 
-import click
-
 from orchestrator import runs
 from orchestrator.cli.errors import terminated_as
 from orchestrator.cli.job_progress import JobView, show_outcome
-from orchestrator.cli.output import one_line, print_json
+from orchestrator.cli.output import echo, one_line, print_json
 from orchestrator.launch.launcher import Launcher
 from orchestrator.launch.submission import Submission
 from orchestrator.observe.follow import Left, Terminated, follow
@@ -46,7 +44,8 @@ def start_and_follow(
 
     Ends the process if Ctrl-C leaves a job that goes on. Raises JobError if it cannot be started.
     """
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    if verbose:
+        logging.getLogger().setLevel(logging.INFO)
     with view:
         for warning in job.warnings():
             view.note(f"warning: {warning}")
@@ -54,7 +53,7 @@ def start_and_follow(
             view.note(line)
         view.note(f"run {run.run_id}")
         if print_id:
-            click.echo(run.run_id)  # at once, since others need it to stop the job
+            echo(run.run_id)  # at once, since others need it to stop the job
         try:
             with terminated_as(Terminated):
                 job.launch(run)
@@ -83,18 +82,18 @@ def _follow(run: RunFolder, launcher: Launcher, view: JobView) -> RunStatus:
 def start_and_leave(job: Submission, as_json: bool, *, quiet: bool) -> None:
     """Start a job on a cluster, print its id and return. Raises JobError."""
     for line in [] if quiet else job.upload_note():
-        click.echo(line, err=True)
+        echo(line, err=True)
     run = job.start()
     if as_json:
         print_json({"schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where()})
     else:
-        click.echo(run.run_id)
+        echo(run.run_id)
 
 
 def show_failure(run: RunFolder, status: RunStatus) -> None:
     """Print one line of cause and one of cure for a run that did not end well."""
-    click.echo(f"Error: {status.state}: {one_line(status.reason)}", err=True)
-    click.echo(f"Try: {one_line(status.cure or next_command(run, 'show'))}", err=True)
+    echo(f"Error: {status.state}: {one_line(status.reason)}", err=True)
+    echo(f"Try: {one_line(status.cure or next_command(run, 'show'))}", err=True)
 
 
 def leave(exit_code: int) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -13,7 +12,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from orchestrator.cli.output import PLAIN
+from orchestrator.cli.console import PrintableConsole
+from orchestrator.cli.output import printable
 from orchestrator.runs import RunStatus
 from orchestrator.units import show_duration
 from workers.records.run_folder import RunFolder
@@ -24,7 +24,7 @@ class JobView:
     """A display of a job's records as they arrive. It uses stderr, since stdout is for results."""
 
     def __init__(self, num_steps: int, print_every_steps: int, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, soft_wrap=True, **PLAIN)
+        self.console = PrintableConsole(stderr=True, quiet=quiet, soft_wrap=True)
         self._every = print_every_steps
         self._last_step = 0
         self._state = ""
@@ -59,7 +59,7 @@ class JobView:
     def update(self, status: RunStatus, records: list[Json]) -> None:
         if status.state != self._state:
             self._state = status.state
-            self._progress.update(self._task, description=status.state.lower())
+            self._progress.update(self._task, description=printable(status.state.lower()))
         for record in records:
             self._show(record)
 
@@ -90,7 +90,9 @@ class JobView:
             )
 
 
-def show_outcome(console: Console, run: RunFolder, status: RunStatus, result: Json) -> None:
+def show_outcome(
+    console: PrintableConsole, run: RunFolder, status: RunStatus, result: Json
+) -> None:
     """Print the table that closes a run."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in outcome_rows(run, status, result):

@@ -1,21 +1,84 @@
-"""What commands print on stdout: JSON documents, single lines, tables."""
+"""What commands print: text that cannot drive a terminal, JSON documents, single lines.
+
+All modules of the command line print through here, tables through `cli.console`. Text may come from
+a storage or a cluster, that is from a stranger.
+"""
 
 import json
+import logging
+import os
+import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+import traceback
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys: control characters but newline and tab, and those that change
+the direction of writing."""
 
-PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-"""Options of a rich Console that shows reasons and paths as they are: a bracket is no markup."""
+
+@dataclass(frozen=True)
+class Styled:
+    """Text that `echo` prints in a colour or in bold type where the output is a terminal."""
+
+    text: str
+    colour: str | None = None
+    bold: bool | None = None
+
+
+def printable(text: str) -> str:
+    """Return the text with each character that a terminal obeys as its escape, such as \\x1b."""
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def echo(*parts: str | Styled, err: bool = False, nl: bool = True) -> None:
+    """Print text on stdout or stderr. Its colours are those of `Styled` parts and no others."""
+    click.echo("".join(map(_rendered, parts)), err=err, nl=nl, color=colours())
+
+
+def _rendered(part: str | Styled) -> str:
+    if isinstance(part, Styled):
+        return click.style(printable(part.text), fg=part.colour, bold=part.bold)
+    return printable(part)
+
+
+def confirm(question: str) -> None:
+    """Ask on stderr. Raises click.Abort unless the answer is yes."""
+    click.confirm(printable(question), abort=True, err=True)
+
+
+def colours() -> bool | None:
+    """Return False if NO_COLOR is set, else None: then click uses colours on a terminal only."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def print_json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=2))
+    # JSON's own escapes leave out only DEL.
+    click.echo(json.dumps(content, indent=2).replace("\x7f", "\\u007f"))
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def print_logs_and_tracebacks() -> None:
+    """Print on stderr the warnings of this process, and the traceback of an error that ends it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter())
+    logging.basicConfig(handlers=[handler])
+    sys.excepthook = _print_traceback
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, where: TracebackType | None
+) -> None:
+    echo("".join(traceback.format_exception(kind, error, where)), err=True, nl=False)
 
 
 def one_line(text: str) -> str:
@@ -27,10 +90,3 @@ def age(then: float | None) -> str:
     from orchestrator.units import show_duration
 
     return show_duration(max(0.0, time.time() - then)) if then else "-"
-
-
-def plain_console() -> "Console":
-    """Return a console for tables on stdout. Without a terminal it is as wide as they need."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, **PLAIN)

@@ -16,9 +16,9 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,8 @@ def _cut(
             "take fewer shards: --set dataset.num_shards=1",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    scratch = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    scratch.mkdir()  # mkdtemp's folder would be private, whatever the umask
     try:
         _write(source.name, splits, num_shards, scratch)
         _move_into_place(scratch, folder, force)

@@ -92,7 +92,8 @@ class RayTrainer:
                 address="local",
                 num_cpus=int(most * per_worker["CPU"]) + _DATA_CPUS,
                 include_dashboard=False,
-                _temp_dir=self._private_dir,
+                # Ray opens this folder to all users. The one above it stays private.
+                _temp_dir=f"{self._private_dir}/ray",
                 **quiet,
             )
         found = ray.cluster_resources().get("GPU", 0.0)

@@ -31,9 +31,14 @@ def new_run_id(name: str) -> str:
     return f"{name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
+def is_run_id(name: str) -> bool:
+    """Return whether a name can be a run's: it leads nowhere else, and confuses no shell."""
+    return _RUN_ID.fullmatch(name) is not None
+
+
 def check_run_id(run_id: str) -> None:
-    """Raise InputError if the id could lead out of the storage or confuse a shell."""
-    if not _RUN_ID.fullmatch(run_id):
+    """Raise InputError if the id cannot be a run's."""
+    if not is_run_id(run_id):
         raise InputError(
             f"'{run_id}' cannot be a run id",
             "use letters, digits, '.', '_' and '-', beginning with a letter or digit, "

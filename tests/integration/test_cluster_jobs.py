@@ -169,6 +169,19 @@ def test_a_job_starts_in_the_folder_that_was_listed(cluster: Cluster) -> None:
     assert cluster.cli("stop", "in-folder", "--force").exit_code == 0
 
 
+def test_a_secret_is_in_no_file_of_ray_but_the_private_one_that_carries_it(
+    cluster: Cluster, detached: str
+) -> None:
+    assert cluster.cli("wait", detached).exit_code == 0
+    folder = Path(cluster.content["folder"])
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kept = [path for path in files if SECRET.encode() in path.read_bytes()]
+    assert {path.name for path in files} >= {"gcs_server.out", "runtime_env_agent.log"}
+    assert {path.parts[-2:] for path in kept} == {("rnnjob_secrets", "values.json")}
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_job_that_no_node_can_hold_is_explained_and_ends_in_time(cluster: Cluster) -> None:
     too_large = ("--cpus-per-worker", "4", "-d")
     limit = ("--pending-timeout", "20s")

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.errors import explained, terminated_as
 from orchestrator.cli.options.cluster import address_option, headers_from, request_options
 from orchestrator.cli.options.run import json_option, storage_option
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import Styled, echo, one_line, print_json
 from orchestrator.runs import DEFAULT_STORAGE
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -86,9 +86,9 @@ def doctor_command(
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            state = click.style(f"{check.state:<5}", fg=_COLOURS[check.state])
-            click.echo(f"{state}{check.name:<{width}}  {' '.join(check.detail.split())}")
+            state = Styled(f"{check.state:<5}", _COLOURS[check.state])
+            echo(state, f"{check.name:<{width}}  {one_line(check.detail)}")
             if check.state != OK:
-                click.echo(f"{'':<{width + 5}}  Try: {check.cure}")
+                echo(f"{'':<{width + 5}}  Try: {check.cure}")
     if failed:
         raise SystemExit(1)

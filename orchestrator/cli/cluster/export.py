@@ -8,7 +8,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.options.spec import spec_from, spec_options
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 
@@ -89,10 +89,10 @@ def export_command(
     if target.code:
         mounts = [Path(claim.path) for claim in target.claims]
         where = publish(target.code, Storage(spec.storage), mounts)
-        click.echo(f"note: wrote this client's code to {where}", err=True)
+        echo(f"note: wrote this client's code to {where}", err=True)
     for note in notes(spec, target):
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if as_json:
         print_json(manifest)
     else:
-        click.echo(to_yaml(manifest), nl=False)
+        echo(to_yaml(manifest), nl=False)

@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.errors import explained, terminated_as
 from orchestrator.cli.options.run import json_option
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def down_command(target: str, as_json: bool, verbose: bool) -> None:
 
 
 def _narrate(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def _launch(verb: str, file: Path, as_json: bool, verbose: bool) -> None:
@@ -154,7 +154,7 @@ def _launch(verb: str, file: Path, as_json: bool, verbose: bool) -> None:
 
 def _print_exports(cluster: "LocalCluster") -> None:
     for name, value in cluster.environment.items():
-        click.echo(f"export {name}={value}")
+        echo(f"export {name}={value}")
 
 
 def _as_json(cluster: "LocalCluster") -> dict[str, Any]:
@@ -179,7 +179,8 @@ def _status_json(cluster: "LocalCluster", nodes: list["Node"]) -> dict[str, Any]
 def _print_status(cluster: "LocalCluster", nodes: list["Node"]) -> None:
     from rich.table import Table
 
-    from orchestrator.cli.output import age, plain_console
+    from orchestrator.cli.console import plain_console
+    from orchestrator.cli.output import age
 
     num_alive = sum(node.is_alive for node in nodes)
     console = plain_console()

@@ -8,7 +8,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.completion_values import datasets
 from orchestrator.cli.options.run import json_option
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 _IS_COUNT = re.compile(r"[0-9]{1,18}")
@@ -83,9 +83,9 @@ def prepare_command(
         )
         return
     shape = data.shape
-    click.echo(
+    echo(
         f"{dataset}: {shape.train_rows:,} training, {shape.validation_rows:,} validation, "
         f"{shape.test_rows:,} test rows in {shape.num_shards} shards"
     )
-    click.echo(f"fingerprint {shape.fingerprint}")
-    click.echo(f"in {data.folder.where()}")
+    echo(f"fingerprint {shape.fingerprint}")
+    echo(f"in {data.folder.where()}")

@@ -5,7 +5,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.run import client_for, run_options
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 
 
 @click.command("stop")
@@ -51,9 +51,9 @@ def stop_command(
             }
         )
     elif force:
-        click.echo(f"{run.run_id} {status.state}: {status.reason}", err=True)
+        echo(f"{run.run_id} {status.state}: {status.reason}", err=True)
     else:
-        click.echo(
+        echo(
             f"{run.run_id} will stop after its current step, with a checkpoint: "
             f"{next_command(run, 'wait')}",
             err=True,

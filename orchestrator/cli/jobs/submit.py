@@ -10,7 +10,7 @@ from orchestrator.cli.options.cluster import cluster_options, shipping_from
 from orchestrator.cli.options.completion_values import run_ids
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.options.spec import as_assignments, spec_from, spec_options
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def submit_command(
         if as_json:
             print_json(spec.model_dump(mode="json"))
         else:
-            click.echo(spec.to_yaml(), nl=False)
+            echo(spec.to_yaml(), nl=False)
         return
     launcher = launcher_for(
         runs.LOCAL if local else runs.RAY,
@@ -141,14 +141,14 @@ def _show_plan(job: "Submission", as_json: bool) -> None:
     if as_json:
         print_json({"schema_version": 1, "spec": job.spec.model_dump(mode="json"), "plan": plan})
         return
-    click.echo(job.spec.to_yaml(), nl=False)
-    click.echo("# plan")
+    echo(job.spec.to_yaml(), nl=False)
+    echo("# plan")
     if names := plan.get("request", {}).get("working_dir"):
         plan["request"] = {**plan["request"], "working_dir": names["path"]}
     for line in [*_yaml_lines(plan), *job.upload_note()]:
-        click.echo(f"#   {line}")
+        echo(f"#   {line}")
     for warning in job.warnings():
-        click.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
 
 
 def _yaml_lines(content: Any) -> list[str]:

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
-from orchestrator.cli.output import one_line, print_json
+from orchestrator.cli.output import echo, one_line, print_json
 from workers.errors import InputError
 
 
@@ -45,10 +45,10 @@ def wait_command(
     if status.state == runs.SUCCEEDED:
         accuracy = result.get("test_accuracy")
         accuracy_text = f", test accuracy {accuracy:.2%}" if accuracy is not None else ""
-        click.echo(f"{run.run_id} {status.state}{accuracy_text}", err=as_json)
+        echo(f"{run.run_id} {status.state}{accuracy_text}", err=as_json)
     else:
-        click.echo(f"Error: {run.run_id} {status.state}: {one_line(status.reason)}", err=True)
-        click.echo(f"Try: {one_line(status.cure or runs.next_command(run, 'why'))}", err=True)
+        echo(f"Error: {run.run_id} {status.state}: {one_line(status.reason)}", err=True)
+        echo(f"Try: {one_line(status.cure or runs.next_command(run, 'why'))}", err=True)
     if as_json:
         print_json(result or status.to_json())
     sys.exit(1 if status.exit_code is None else status.exit_code)

@@ -66,7 +66,8 @@ _SHIPPING_OPTIONS: list[Callable[[Any], Any]] = [
         "--env",
         multiple=True,
         metavar="KEY=VAL",
-        help="Environment variable for the job's processes; may be repeated.",
+        help="Environment variable for the job's processes; may be repeated. Ray shows and logs "
+        "its value: pass what is secret with --secret.",
     ),
     click.option(
         "--env-file",

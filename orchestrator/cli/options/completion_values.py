@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import click
 
-from orchestrator.runs import DEFAULT_STORAGE, LAST
+from orchestrator.runs import DEFAULT_STORAGE, LAST, is_run_id
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def run_ids(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of the folders in the storage, and `@last`. No folder is opened.
+    """Return the names in the storage that can be a run's, and `@last`. No folder is opened.
 
     If the storage cannot be read, return `@last` only: a shell that waits for completions cannot
     show an error.
@@ -22,7 +22,7 @@ def run_ids(context: click.Context, _: click.Parameter, incomplete: str) -> list
         names = Storage(context.params.get("storage") or DEFAULT_STORAGE).list()
     except JobError:
         names = []
-    ids = [name for name in names if not name.startswith(".")]
+    ids = filter(is_run_id, names)  # a shell shows other names as they are, escapes included
     return [name for name in (*ids, LAST) if name.startswith(incomplete)]
 
 

@@ -7,7 +7,7 @@ import click
 
 from orchestrator.cli.options.cluster import headers_from
 from orchestrator.cli.options.completion_values import run_ids
-from orchestrator.cli.output import one_line
+from orchestrator.cli.output import echo, one_line
 from orchestrator.runs import DEFAULT_STORAGE
 from workers.errors import ClusterError, InputError
 from workers.storage.storage import Storage
@@ -84,7 +84,7 @@ def note_unknown_cluster(client: "Client", run_name: str) -> None:
     try:
         client.check_cluster_of(run_name)
     except (ClusterError, InputError) as error:
-        click.echo(f"note: {one_line(error.cause)}; {one_line(error.cure)}", err=True)
+        echo(f"note: {one_line(error.cause)}; {one_line(error.cure)}", err=True)
 
 
 def status_line(status: "RunStatus") -> str:

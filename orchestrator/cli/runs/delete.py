@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.run import client_for, run_options
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import confirm, echo, print_json
 from workers.errors import InputError
 
 
@@ -43,7 +43,7 @@ def delete_command(
                 f"{description}: not removed, because there is no terminal to ask on",
                 next_command(run, "delete", "--yes"),
             )
-        click.confirm(f"remove {description}?", abort=True, err=True)
+        confirm(f"remove {description}?")
     client.delete(run.run_id)
     if as_json:
         print_json(
@@ -56,4 +56,4 @@ def delete_command(
             }
         )
     else:
-        click.echo(f"removed {description}", err=True)
+        echo(f"removed {description}", err=True)

@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.run import client_for, run_options, status_line
-from orchestrator.cli.output import one_line, print_json
+from orchestrator.cli.output import Styled, echo, one_line, print_json
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -97,25 +97,25 @@ def _print(content: dict[str, Any], status: "RunStatus", spec: str) -> None:
 
     from orchestrator.units import show_bytes
 
-    click.echo(status_line(status))
+    echo(status_line(status))
     if status.cure:
-        click.echo(f"Try: {one_line(status.cure)}")
+        echo(f"Try: {one_line(status.cure)}")
     _section("run folder")
     size = f"{content['num_files']} files, {show_bytes(content['num_bytes'])}"
-    click.echo(f"  {content['run_folder']}: {size}\n  {', '.join(content['files'])}")
+    echo(f"  {content['run_folder']}: {size}\n  {', '.join(content['files'])}")
     if content["restarts"]:
         _section("restarts")
         for line in content["restarts"]:
-            click.echo(f"  {line}")
+            echo(f"  {line}")
     if content["cluster"]:
         _section("cluster")
         for line in _cluster_lines(content["cluster"]):
-            click.echo(f"  {line}")
+            echo(f"  {line}")
     _section("spec")
-    click.echo(_indented(spec))
+    echo(_indented(spec))
     if content["provenance"]:
         _section("provenance")
-        click.echo(_indented(yaml.safe_dump(content["provenance"], sort_keys=False, width=100)))
+        echo(_indented(yaml.safe_dump(content["provenance"], sort_keys=False, width=100)))
 
 
 def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
@@ -134,7 +134,7 @@ def _cluster_lines(cluster: dict[str, Any]) -> list[str]:
 
 
 def _section(name: str) -> None:
-    click.echo(f"\n{click.style(name, bold=True)}")
+    echo("\n", Styled(name, bold=True))
 
 
 def _indented(text: str) -> str:

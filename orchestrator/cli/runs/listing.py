@@ -10,7 +10,7 @@ import click
 from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.run import json_option, open_storage, storage_option
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from orchestrator.runs.result import read_result
 from workers.errors import InputError
 from workers.records.run_folder import RunFolder
@@ -67,7 +67,7 @@ def list_command(
     shown, num_older = _find(place, state, most)
     if quiet:
         for status in shown:
-            click.echo(status.run_id)
+            echo(status.run_id)
     elif as_json:
         print_json({"schema_version": 1, "runs": _rows(place, shown)})
     else:
@@ -96,19 +96,19 @@ def _row(run: RunFolder, status: "RunStatus") -> Row:
 
 
 def _print(place: Storage, shown: list["RunStatus"], num_older: int) -> None:
-    from orchestrator.cli.output import plain_console
+    from orchestrator.cli.console import plain_console
 
     if not shown:
-        click.echo(_no_runs(place), err=True)
+        echo(_no_runs(place), err=True)
         return
     console = plain_console()
     console.print(_table(_rows(place, shown), console.width), soft_wrap=True)
     if num_older:
-        click.echo(_older_runs(num_older), err=True)
+        echo(_older_runs(num_older), err=True)
 
 
 def _check_watch(as_json: bool, quiet: bool) -> None:
-    from orchestrator.cli.output import plain_console
+    from orchestrator.cli.console import plain_console
 
     if as_json or quiet:
         other = "--json" if as_json else "-q"
@@ -127,7 +127,7 @@ def _watch(draw: "Callable[[], RenderableType]") -> None:
     """Redraw the list until Ctrl-C, which is the only way to end it."""
     from rich.live import Live
 
-    from orchestrator.cli.output import plain_console
+    from orchestrator.cli.console import plain_console
 
     try:
         with Live(draw(), console=plain_console(), auto_refresh=False) as live:
@@ -141,7 +141,7 @@ def _watch(draw: "Callable[[], RenderableType]") -> None:
 def _renderable(place: Storage, shown: list["RunStatus"], num_older: int) -> "RenderableType":
     from rich.console import Group
 
-    from orchestrator.cli.output import plain_console
+    from orchestrator.cli.console import plain_console
 
     if not shown:
         return _no_runs(place)

@@ -9,7 +9,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def logs_command(
             if status.mode == "local"
             else ""
         )
-        click.echo(f"{run_id} is {status.state}: {found}{hint}", err=True)
+        echo(f"{run_id} is {status.state}: {found}{hint}", err=True)
 
 
 def _print(lines: "Iterator[LogLine]") -> int:
     """Print the lines and return their number."""
     count = 0
     for line in lines:
-        click.echo(str(line))
+        echo(str(line))
         count += 1
     return count
 

@@ -50,8 +50,9 @@ def _print_run(
 ) -> None:
     from rich.table import Table
 
+    from orchestrator.cli.console import plain_console
     from orchestrator.cli.job_progress import outcome_rows
-    from orchestrator.cli.output import age, plain_console
+    from orchestrator.cli.output import age
 
     console = plain_console()
     head = Table(show_header=False, box=None, pad_edge=False)

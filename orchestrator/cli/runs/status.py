@@ -5,7 +5,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options, status_line
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 
 
 @click.command("status")
@@ -31,4 +31,4 @@ def status_command(
     if as_json:
         print_json(status.to_json())
     else:
-        click.echo(status_line(status))
+        echo(status_line(status))

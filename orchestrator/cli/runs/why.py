@@ -5,7 +5,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.run import client_for, run_options
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import Styled, echo, print_json
 
 
 @click.command("why")
@@ -32,8 +32,8 @@ def why_command(
         head = {"schema_version": 1, "run_id": status.run_id, "state": status.state}
         print_json({**head, **answer.to_json()})
         return
-    click.echo(f"{status.run_id} is {status.state}: {click.style(answer.category, bold=True)}")
-    click.echo(answer.cause)
+    echo(f"{status.run_id} is {status.state}: ", Styled(answer.category, bold=True))
+    echo(answer.cause)
     for line in answer.evidence:
-        click.echo(f"  {line}")
-    click.echo(f"Try: {answer.next}")
+        echo(f"  {line}")
+    echo(f"Try: {answer.next}")

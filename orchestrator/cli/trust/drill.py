@@ -16,7 +16,7 @@ from orchestrator.cli.options.cluster import (
 )
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.options.spec import spec_from, spec_options
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _kinds(text: str | None, local: bool, address: str | None) -> tuple[str, ...
 
 
 def _narrate(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def _silent(_: str) -> None:
@@ -181,7 +181,7 @@ def _show(report: "Report", as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
         return
-    from orchestrator.cli.output import plain_console
+    from orchestrator.cli.console import plain_console
 
     console = plain_console()
     for table in _tables(report):

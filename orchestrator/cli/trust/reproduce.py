@@ -13,7 +13,7 @@ from orchestrator.cli.options.cluster import (
     shipping_options,
 )
 from orchestrator.cli.options.run import json_option, open_storage, run_argument, storage_option
-from orchestrator.cli.output import print_json
+from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -157,18 +157,16 @@ def _spec_again(run: "RunFolder", steps: int, scaling: dict[str, Any]) -> "JobSp
 
 
 def _show(comparison: "Comparison") -> None:
-    click.echo(_verdict(comparison))
+    echo(_verdict(comparison))
     if comparison.first_step is not None:
         _show_pairs(comparison, comparison.step_values)
     elif comparison.differs:
         _show_pairs(comparison, comparison.differing_outcome)
     if comparison.differences:
-        click.echo(
-            "\nalso different:" if comparison.differs else "\ndifferent, but without an effect:"
-        )
+        echo("\nalso different:" if comparison.differs else "\ndifferent, but without an effect:")
         _show_pairs(comparison, comparison.differences)
     elif comparison.differs:
-        click.echo(
+        echo(
             "\nnothing else that was recorded differs: neither code, packages, data, hardware, "
             "precision nor spec"
             if comparison.facts_known
@@ -196,7 +194,7 @@ def _verdict(comparison: "Comparison") -> str:
 def _show_pairs(comparison: "Comparison", pairs: "Pairs") -> None:
     from rich.table import Table
 
-    from orchestrator.cli.output import plain_console
+    from orchestrator.cli.console import plain_console
 
     table = Table("", comparison.run_id, comparison.again_run_id, box=None, pad_edge=False)
     for name, (before, after) in pairs.items():

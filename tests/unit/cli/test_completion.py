@@ -55,6 +55,13 @@ def test_run_ids_come_from_the_storage_of_the_flag_or_the_environment(
     assert completions(f"rnnjob {verb} b") == ["beta"]
 
 
+def test_a_name_that_cannot_be_a_run_s_is_not_offered(tmp_path: Path) -> None:
+    """A shell prints what it offers as it is, escapes included."""
+    for name in ("\x1b[2Jx", "a\nplain,b", "x y", "-x"):
+        (tmp_path / "runs" / name).mkdir()
+    assert completions("rnnjob show ") == ["alpha-1", "alpha-2", "@last"]
+
+
 @pytest.mark.parametrize("storage", ["none", "nowhere://x", "s3://me:word@bucket", "/proc/1/fd/x"])
 def test_a_storage_that_cannot_be_read_has_no_runs_and_no_error(storage: str) -> None:
     assert completions(f"rnnjob show --storage {storage} ") == ["@last"]
