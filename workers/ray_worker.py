@@ -19,7 +19,6 @@ import ray.train.torch
 import torch
 from torch import Tensor
 
-from workers import secrets
 from workers.collectives import Collectives
 from workers.config import SPLITS, TrainJob
 from workers.errors import DataError, SharedError
@@ -132,7 +131,6 @@ def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
     raise at the same step. If this function raised that error, Ray would start the workers again
     in vain.
     """
-    secrets.load()
     job = TrainJob.model_validate_json(config["job"])
     worker = RayWorker(job)
     with log_to(RunLog(RunFolder.at(job.run_uri), f"worker-{worker.rank}")):

@@ -12,6 +12,9 @@ from pathlib import Path
 
 PACKAGE = "rnnjob_secrets"
 _FILE = "values.json"
+HOOK = f"{__name__}.load"
+"""What Ray calls in each process of the job before anything of the job runs there. Not only the
+workers need the secrets: Ray Train's controller uses the storage, too."""
 
 
 def write_package(folder: Path, values: dict[str, str]) -> Path:

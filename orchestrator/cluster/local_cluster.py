@@ -1,7 +1,7 @@
 """A cluster of real Ray nodes on this machine, for trials and tests: up, status, down.
 
 Each node is a raylet with its own folder, as if it had its own machine. The cluster has its own
-token. Nothing is written to ~/.ray or /tmp/ray.
+token, and listens on the loopback interface alone. Nothing is written to ~/.ray or /tmp/ray.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from orchestrator.cluster import (
     local_nodes,
     local_processes,
     local_registry,
+    loopback,
     ray_command,
 )
 from orchestrator.cluster.connection import connection_to_local
@@ -129,15 +130,14 @@ def _describe(name: str, folder: Path, cpus_per_node: int) -> LocalCluster:
 
 
 def _start(cluster: LocalCluster, num_nodes: int, note: Note) -> LocalCluster:
-    port, client_port = local_nodes.free_ports(2)
+    port = local_nodes.free_port()
     head, *workers = (Path(cluster.folder) / f"n{index}" for index in range(num_nodes))
     note(f"starting the head of '{cluster.name}'")
     head_options = (
         "--head",
         "--port=0",
-        f"--ray-client-server-port={client_port}",
         f"--dashboard-port={port}",
-        "--dashboard-host=127.0.0.1",
+        f"--dashboard-host={loopback.ADDRESS}",
     )
     local_nodes.start_nodes(cluster, [head], *head_options)
     if workers:

@@ -1,38 +1,28 @@
 """The nodes of a local cluster: each is one `ray start` with its own folder."""
 
-import contextlib
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
-from orchestrator.cluster import local_processes, ray_command
+from orchestrator.cluster import loopback, ray_command
 from orchestrator.cluster.local_registry import LocalCluster
+from orchestrator.cluster.node_environment import TMP, node_environment
 from workers.errors import ClusterError
 
 START_LOG = "start.log"
-_TMP = "tmp"
+_RAY = (sys.executable, "-m", "orchestrator.cluster.loopback")
 _OBJECT_STORE_BYTES = 256 * 2**20
 _START_TIMEOUT_S = 120.0
 
-# They belong to another cluster, and a token in the environment would win over the token's file.
-_NOT_INHERITED = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN")
-_DEFAULTS = {
-    # Ray then notices a dead node in seconds, not in half a minute.
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    # The older autoscaler counts nodes by their IP address, which these nodes share.
-    "RAY_enable_autoscaler_v2": "1",
-}
 
-
-def free_ports(num_ports: int) -> list[int]:
-    """Return different free ports of this machine."""
-    with contextlib.ExitStack() as stack:  # all are held until all are chosen, so they differ
-        probes = [stack.enter_context(socket.socket()) for _ in range(num_ports)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+def free_port() -> int:
+    """Return a port of this machine that is free now."""
+    with socket.socket() as probe:
+        probe.bind((loopback.ADDRESS, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def start_nodes(cluster: LocalCluster, folders: list[Path], *options: str) -> None:
@@ -52,9 +42,9 @@ def start_nodes(cluster: LocalCluster, folders: list[Path], *options: str) -> No
 def _start_node(
     cluster: LocalCluster, folder: Path, options: tuple[str, ...]
 ) -> "subprocess.Popen[bytes]":
-    (folder / _TMP).mkdir(parents=True)
+    (folder / TMP).mkdir(parents=True)
     command = [
-        *ray_command.COMMAND,
+        *_RAY,
         "start",
         *options,
         f"--node-name={node_name(cluster.name, folder)}",
@@ -81,21 +71,6 @@ def _start_node(
 
 def node_name(cluster_name: str, folder: Path) -> str:
     return f"{cluster_name}-{folder.name}"
-
-
-def node_environment(folder: Path, token_path: Path) -> dict[str, str]:
-    """Return this process's environment with the variables that a node and its jobs need."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-    return {
-        **_DEFAULTS,
-        **inherited,
-        "PATH": ray_command.path_with_this_python(os.environ.get("PATH", "")),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_path),
-        "TMPDIR": str(folder / _TMP),  # Ray puts sockets there, so each node needs its own
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # with it, Ray would hang under `uv run`
-        local_processes.MARK: str(folder),
-    }
 
 
 def _wait_for_start(folder: Path, process: "subprocess.Popen[bytes]") -> None:

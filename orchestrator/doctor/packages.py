@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from orchestrator.cluster.client_code import declared
+from orchestrator.cluster.kuberay.client_code import declared
 from orchestrator.doctor.check import FAIL, OK, Check
 
 if TYPE_CHECKING:

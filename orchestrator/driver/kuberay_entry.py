@@ -3,7 +3,7 @@
 It writes the run folder and then runs the supervisor. Without Kubernetes, the client writes the
 folder. If KubeRay loses the cluster, it starts this entrypoint again on another one, and the run
 goes on from its last checkpoint. A run that has ended is left alone. If the image does not contain
-rnnjob, `orchestrator.cluster.code_bootstrap` comes first.
+rnnjob, `orchestrator.cluster.kuberay.code_bootstrap` comes first.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 
 from orchestrator import runs
-from orchestrator.cluster.kuberay import JOB_YAML
+from orchestrator.cluster.kuberay.manifest import JOB_YAML
 from orchestrator.driver import supervisor
 from orchestrator.spec.build import load_spec
 from orchestrator.spec.job_spec import JobSpec

@@ -5,6 +5,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.capacity import ResourceRequest
+from orchestrator.driver import loopback_group
 from orchestrator.spec.plan import Plan
 from orchestrator.units import parse_duration
 from workers.config import SPLITS
@@ -35,9 +36,11 @@ def build_trainer(plan: Plan, failures_left: int) -> Any:
     low, high = spec.scaling.worker_range
     run = RunFolder.at(job.run_uri)
     filesystem, path = run.storage.child(run.RAY_TRAIN).filesystem_and_path
+    is_on_loopback = loopback_group.is_on_loopback()
     return TorchTrainer(
         train_on_ray,
         train_loop_config={"job": job.model_dump_json()},
+        torch_config=loopback_group.torch_config() if is_on_loopback else None,
         scaling_config=ScalingConfig(
             num_workers=low if low == high else (low, high),
             use_gpu=spec.scaling.gpus_per_worker > 0,
@@ -56,7 +59,11 @@ def build_trainer(plan: Plan, failures_left: int) -> Any:
                 controller_failure_limit=-1,
             ),
             worker_runtime_env={
-                "env_vars": {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+                "env_vars": {
+                    "OMP_NUM_THREADS": "1",
+                    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+                    **(loopback_group.interface() if is_on_loopback else {}),
+                }
             },
             callbacks=[_failure_log(job.run_uri)],
             logging_config=LoggingConfig(log_level="ERROR"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from orchestrator import runs
+from orchestrator.cluster import loopback
 from orchestrator.cluster.ray_command import short_temp_dir
 from orchestrator.driver.environment import RAY_DIR, SUBMIT_DIR, told_by_parent
 from orchestrator.driver.supervisor import MAX_RESTARTS, signal_that_ended
@@ -131,6 +132,7 @@ class RayHereLauncher:
 def driver_environment(ray_dir: Path) -> dict[str, str]:
     """Return what the driver needs to know before it imports Ray."""
     return {
+        **loopback.ENVIRONMENT,
         RAY_DIR: str(ray_dir),
         SUBMIT_DIR: str(Path.cwd()),
         # A token for this job alone: its Ray must not touch ~/.ray, nor trust other users.

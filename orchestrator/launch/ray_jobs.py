@@ -25,7 +25,7 @@ from orchestrator.launch.request import (
 from orchestrator.launch.upload import Upload
 from workers.errors import ClusterError
 from workers.records.run_folder import RunFolder
-from workers.secrets import write_package
+from workers.secrets import HOOK, write_package
 from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class RayJobsLauncher:
         if self._shipping.secrets:
             package = write_package(scratch, self._shipping.secrets)
             runtime_env["py_modules"] = [*runtime_env["py_modules"], str(package)]
+            runtime_env["worker_process_setup_hook"] = HOOK
         return runtime_env
 
     def job(self, run: RunFolder) -> RayJob | None:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import ENOUGH_S, Cli
+from tests.listening import are_among, listening, network_interface, open_to_the_network
 
 JOB = ("submit", "--dataset", "mnist-sample", "--epochs", "25", "--run-id", "run")
 
@@ -106,12 +107,17 @@ def test_the_time_limit_ends_with_124_and_a_checkpoint(rnnjob: Cli) -> None:
     assert list((rnnjob.cwd / "runs" / "run" / "checkpoints").iterdir())
 
 
-def test_ctrl_c_ends_a_ray_job_and_all_of_its_ray(
+def test_a_ray_job_is_not_open_to_the_network_and_ctrl_c_ends_all_of_its_ray(
     rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
 ) -> None:
     folder = rnnjob.cwd / "runs" / "run"
-    process = rnnjob.start(*JOB, "--workers", "2", "--set", "training.epochs=500")
+    # As set for a real cluster: gloo would listen there.
+    gloo = {"GLOO_SOCKET_IFNAME": network_interface()}
+    process = rnnjob.start(*JOB, "--workers", "2", "--set", "training.epochs=500", **gloo)
     waiting(lambda: len(_steps(folder)) > 5)
+    sockets = listening(psutil.Process(process.pid).children(recursive=True))
+    assert are_among(("gcs_server", "raylet", "DashboardAgent", "RayTrainWorker"), sockets)
+    assert not open_to_the_network(sockets)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=ENOUGH_S)
     assert process.returncode == 130

@@ -18,6 +18,8 @@ import pytest
 from orchestrator import runs
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, command_of, wait_for
 from tests.integration.real_cluster import ask, real_cluster
+from tests.integration.test_cluster_local import _cwd
+from tests.listening import are_among, listening, open_to_the_network
 
 RAY = str(Path(sys.executable).with_name("ray"))
 JOB = ("--dataset", "mnist-sample", "--epochs", "1")
@@ -86,6 +88,15 @@ def detached(cluster: Cluster) -> str:
     state = json.loads((cluster.runs / "detached" / "status.json").read_text())["state"]
     assert state not in runs.TERMINAL, "it waited for the job"
     return "detached"
+
+
+def assert_that_only_this_machine_reaches(cluster: Cluster) -> None:
+    """Look at all processes of the cluster, with a job of two workers running on it."""
+    folder = cluster.content["folder"]
+    sockets = listening(p for p in psutil.process_iter() if _cwd(p).startswith(folder))
+    parts = ("gcs_server", "raylet", "DashboardAgent", "RuntimeEnvAgent", "RayTrainWorker")
+    assert are_among(parts, sockets)
+    assert not open_to_the_network(sockets)
 
 
 def test_two_workers_of_a_cluster_end_with_the_weights_of_one_process(cluster: Cluster) -> None:
@@ -217,6 +228,7 @@ def test_a_job_that_no_node_can_hold_is_explained_and_ends_in_time(cluster: Clus
 def test_ctrl_c_leaves_a_job_that_stop_then_ends_with_a_checkpoint(cluster: Cluster) -> None:
     client = cluster.start(*LONG, "--workers", "2", "--run-id", "left")
     wait_for(lambda: cluster.has_trained("left"))
+    assert_that_only_this_machine_reaches(cluster)
     waiting = cluster.submit(*JOB, "--workers", "2", "--run-id", "behind", "-d")
     assert waiting.exit_code == 0
     os.killpg(client.pid, signal.SIGINT)

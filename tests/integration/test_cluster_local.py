@@ -18,6 +18,7 @@ from orchestrator.cluster import local_cluster
 from tests.conftest import ENOUGH_S, Cli, wait_for
 
 RAY = str(Path(sys.executable).with_name("ray"))
+PLANTED = "ghp-planted-4711"
 HOOK = """\
 def refuse_workers(parameters, is_head):
     if not is_head:
@@ -63,7 +64,8 @@ def test_three_nodes_take_a_job_lose_one_get_another_and_leave_nothing(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNNJOB_STATE_DIR", cli.environment["RNNJOB_STATE_DIR"])
-    up = cli("cluster", "up", "--local", "--nodes", "3", "--cpus-per-node", "1", "--json")
+    size = ("--nodes", "3", "--cpus-per-node", "1")
+    up = cli("cluster", "up", "--local", *size, "--json", GITHUB_TOKEN=PLANTED)
     assert up.exit_code == 0, up.stderr
     cluster = up.json
     assert len(cluster["nodes"]) == 3
@@ -80,7 +82,10 @@ def test_three_nodes_take_a_job_lose_one_get_another_and_leave_nothing(
     shown = cli("cluster", "status", "--json").json
     assert (shown["nodes_alive"], shown["cpus_total"], shown["cpus_free"]) == (3, 3, 3)
 
-    code = f"import sys, ray; assert sys.executable == {sys.executable!r}; print('it ran')"
+    code = (
+        f"import os, sys; assert sys.executable == {sys.executable!r}; "
+        f"assert {PLANTED!r} not in os.environ.values(); print('it ran')"
+    )
     job = subprocess.run(
         [RAY, "job", "submit", "--", "python", "-c", f'"{code}"'],
         env={**cli.environment, **cluster["environment"]},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from orchestrator.cluster.client_code import client_code
+from orchestrator.cluster.kuberay.client_code import client_code
 from tests.conftest import ENOUGH_S, Cli
 from tests.integration.real_cluster import real_cluster
 from tests.unit.cluster.exported_code import exported, with_file

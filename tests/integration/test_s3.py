@@ -15,8 +15,8 @@ import torch
 from moto.server import ThreadedMotoServer
 
 from orchestrator import runs
-from orchestrator.cluster.client_code import ClientCode, publish
-from orchestrator.cluster.code_bootstrap import read_wheel
+from orchestrator.cluster.kuberay.client_code import ClientCode, publish
+from orchestrator.cluster.kuberay.code_bootstrap import read_wheel
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
 from tests.unit.runs.whole_records import epoch, start, step
 from tests.unit.simulated import single, tiny_job

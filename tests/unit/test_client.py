@@ -1,6 +1,8 @@
 """The Python API, and the command line on top of it: the job request and the headers."""
 
+import importlib
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -22,6 +24,7 @@ from orchestrator.launch.request import Shipping
 from tests.conftest import Cli
 from tests.unit.recording_cluster import NODE, RecordingCluster, recording_cluster
 from workers.errors import ClusterError, InputError
+from workers.secrets import PACKAGE, write_package
 from workers.storage.storage import Storage
 
 SECRET = "quince-marmalade-4711"
@@ -97,6 +100,24 @@ def test_a_dry_run_shows_the_request_that_is_then_sent(cluster: RecordingCluster
     assert sent["runtime_env"]["env_vars"]["LEVEL"] == "debug"
     assert request["runtime_env"]["env_vars"]["LEVEL"] == "***"
     assert len(sent["runtime_env"]["py_modules"]) == len(request["runtime_env"]["py_modules"])
+
+
+def test_each_process_of_a_job_loads_its_secrets(
+    cluster: RecordingCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSPHRASE", SECRET)
+    done = rnnjob("submit", "--address", cluster.address, *JOB, "-d", "--secret", "PASSPHRASE")
+    assert done.exit_code == 0, done.stderr
+    (sent,) = [request.json for request in cluster.requests if request.method == "POST"]
+    module, _, name = sent["runtime_env"]["worker_process_setup_hook"].rpartition(".")
+
+    monkeypatch.delenv("PASSPHRASE")
+    write_package(tmp_path, {"PASSPHRASE": SECRET})
+    monkeypatch.syspath_prepend(tmp_path)
+    getattr(importlib.import_module(module), name)()  # as Ray does when it starts a process
+    assert os.environ["PASSPHRASE"] == SECRET
+    monkeypatch.delenv("PASSPHRASE")
+    sys.modules.pop(PACKAGE)
 
 
 def test_a_refused_job_leaves_no_run(

@@ -68,8 +68,8 @@ def export_command(
     from importlib import metadata
 
     from orchestrator import runs
-    from orchestrator.cluster.client_code import client_code, publish
-    from orchestrator.cluster.kuberay import Target, VolumeClaim, notes, ray_job, to_yaml
+    from orchestrator.cluster.kuberay.client_code import client_code, publish
+    from orchestrator.cluster.kuberay.manifest import Target, VolumeClaim, notes, ray_job, to_yaml
     from workers.storage.storage import Storage
 
     if not kuberay:

@@ -58,6 +58,8 @@ def up_command(
     of a cloud cost money until you run rnnjob cluster down FILE.
 
     With --local, stdout is input for a shell: eval "$(rnnjob cluster up --local --nodes 3)"
+    The cluster listens on this machine's loopback interface alone. Its jobs inherit the variables
+    of this environment, but no credentials: give a job those with rnnjob submit --secret.
     """
     if not local:
         if nodes or cpus_per_node or name:

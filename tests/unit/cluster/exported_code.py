@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.client_code import ClientCode, publish
-from orchestrator.cluster.kuberay import Manifest, Target, VolumeClaim, ray_job
+from orchestrator.cluster.kuberay.client_code import ClientCode, publish
+from orchestrator.cluster.kuberay.manifest import Manifest, Target, VolumeClaim, ray_job
 from orchestrator.spec.build import build_spec
 from workers.storage.storage import Storage
 

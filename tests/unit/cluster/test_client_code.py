@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from orchestrator import __version__, runs
-from orchestrator.cluster import client_code as module
-from orchestrator.cluster.client_code import ClientCode, client_code, publish
-from orchestrator.cluster.kuberay import Manifest
+from orchestrator.cluster.kuberay import client_code as module
+from orchestrator.cluster.kuberay.client_code import ClientCode, client_code, publish
+from orchestrator.cluster.kuberay.manifest import Manifest
 from tests.conftest import ENOUGH_S
 from tests.unit.cluster.exported_code import exported, with_file
 from workers.errors import InputError, StorageError
@@ -82,7 +82,10 @@ def test_two_builds_have_equal_bytes_from_a_checkout_and_from_an_installation(
         file = installed / "orchestrator" / stray
         file.parent.mkdir(exist_ok=True)
         file.write_text("stays at home")
-    again = "from orchestrator.cluster.client_code import client_code; print(client_code().sha256)"
+    again = (
+        "from orchestrator.cluster.kuberay.client_code import client_code\n"
+        "print(client_code().sha256)"
+    )
     assert python_with(installed, again) == code.sha256
 
 

@@ -6,7 +6,7 @@ import shlex
 import yaml
 from packaging.requirements import Requirement
 
-from orchestrator.cluster.client_code import declared
+from orchestrator.cluster.kuberay.client_code import declared
 from tests.conftest import ROOT
 
 

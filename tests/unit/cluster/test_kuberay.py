@@ -15,9 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 
 from orchestrator import runs
-from orchestrator.cluster import code_bootstrap
-from orchestrator.cluster.client_code import ClientCode, client_code
-from orchestrator.cluster.kuberay import (
+from orchestrator.cluster.kuberay import code_bootstrap
+from orchestrator.cluster.kuberay.client_code import ClientCode, client_code
+from orchestrator.cluster.kuberay.manifest import (
     BOOTSTRAP,
     JOB_YAML,
     RUN_ID,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster import local_cluster, local_nodes, local_registry
+from orchestrator.cluster import local_cluster, local_registry
 from tests.unit.cluster.clusters import make_cluster
 from workers.errors import InputError, NoSuchClusterError, StorageError
 
@@ -101,15 +101,3 @@ def test_down_removes_no_folder_that_up_did_not_create(tmp_path: Path) -> None:
     local_registry.claim(make_cluster(folder=str(mine)))
     local_cluster.down("local")
     assert mine.exists()
-
-
-def test_the_environment_of_a_node_names_its_own_cluster_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "of-another-cluster")
-    monkeypatch.setenv("RAY_ADDRESS", "http://another:8265")
-    monkeypatch.setenv("RAY_health_check_period_ms", "7")
-    environment = local_nodes.node_environment(tmp_path, tmp_path / "token")
-    assert not {"RAY_AUTH_TOKEN", "RAY_ADDRESS"} & set(environment)
-    assert environment["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
-    assert environment["RAY_health_check_period_ms"] == "7"

@@ -100,7 +100,7 @@ def declared() -> tuple[str, tuple[str, ...]]:
     In a checkout they are read from pyproject.toml, which may be newer than the metadata that pip
     wrote when it installed the package.
     """
-    file = Path(__file__).parents[2] / "pyproject.toml"
+    file = Path(__file__).parents[3] / "pyproject.toml"
     if sys.version_info >= (3, 11) and file.is_file():
         import tomllib
 

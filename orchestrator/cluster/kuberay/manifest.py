@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from orchestrator import runs
-from orchestrator.cluster import code_bootstrap
-from orchestrator.cluster.client_code import ClientCode
+from orchestrator.cluster.kuberay import code_bootstrap
+from orchestrator.cluster.kuberay.client_code import ClientCode
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.units import parse_bytes, parse_duration
 from workers.errors import InputError
