@@ -17,7 +17,8 @@ demo: $(VENV)/installed       ## Train on the digits shipped with rnnjob, in one
 	$(BIN)/rnnjob submit --local --dataset mnist-sample --epochs 20
 
 test: $(VENV)/installed       ## Run all tests but the long ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit -n auto
+	$(BIN)/python -m pytest tests/integration tests/e2e
 
 test-fast: $(VENV)/installed  ## Run only the unit tests: no Ray, under a minute
 	$(BIN)/python -m pytest tests/unit -n auto -m 'not slow'

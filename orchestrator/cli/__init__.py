@@ -84,7 +84,6 @@ class _LazyGroup(click.Group):
 
 def run() -> None:
     """Run the console script, and print every error as one line of cause and one of cure."""
-    print_logs_and_tracebacks()
     try:
         sys.exit(main(standalone_mode=False))
     except click.UsageError as error:
@@ -120,5 +119,7 @@ def main(context: click.Context) -> None:
     context.color = colours()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # like stderr: any text can be printed
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand:
+        print_logs_and_tracebacks()
+    else:
         echo(context.get_help())

@@ -4,13 +4,10 @@ All modules of the command line print through here, tables through `cli.console`
 a storage or a cluster, that is from a stranger.
 """
 
-import json
-import logging
 import os
 import re
 import sys
 import time
-import traceback
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -59,18 +56,21 @@ def colours() -> bool | None:
 
 def print_json(content: Any) -> None:
     # JSON's own escapes leave out only DEL.
+    import json
+
     click.echo(json.dumps(content, indent=2).replace("\x7f", "\\u007f"))
-
-
-class _PrintableFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
 
 
 def print_logs_and_tracebacks() -> None:
     """Print on stderr the warnings of this process, and the traceback of an error that ends it."""
+    import logging  # here, since `rnnjob --help` needs none of it
+
+    class PrintableFormatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
     handler = logging.StreamHandler()
-    handler.setFormatter(_PrintableFormatter())
+    handler.setFormatter(PrintableFormatter())
     logging.basicConfig(handlers=[handler])
     sys.excepthook = _print_traceback
 
@@ -78,6 +78,8 @@ def print_logs_and_tracebacks() -> None:
 def _print_traceback(
     kind: type[BaseException], error: BaseException, where: TracebackType | None
 ) -> None:
+    import traceback
+
     echo("".join(traceback.format_exception(kind, error, where)), err=True, nl=False)
 
 

@@ -63,7 +63,7 @@ class Run:
         file = self.folder / "failures.jsonl"
         return [json.loads(line) for line in file.open()] if file.exists() else []
 
-    def wait_for_start(self, timeout: float = 120) -> int:
+    def wait_for_start(self, timeout: float = ENOUGH_S) -> int:
         """Wait until the workers have started once more and have trained. Return their number."""
         self.starts += 1
         wait_for(lambda: len(self.records("start")) >= self.starts, timeout)
@@ -164,7 +164,7 @@ def undisturbed(cluster: Cluster) -> Finished:
 
 def check(run: Run, undisturbed: Finished) -> dict[str, Any]:
     """Check that a run ended with the result of the undisturbed run. Return its result."""
-    waited = run.cluster.cli("wait", run.run_id, "--json", "--timeout", "4m")
+    waited = run.cluster.cli("wait", run.run_id, "--json", "--timeout", "10m")
     assert waited.exit_code == 0, waited.stderr
     result: dict[str, Any] = waited.json
     assert result["weights_sha256"] == undisturbed.json["weights_sha256"]
@@ -240,7 +240,7 @@ def test_a_run_goes_on_on_another_cluster(cluster: Cluster, undisturbed: Finishe
     cluster.kill_node(raylets[0]["node_id"])
     os.kill(_gcs_of(cluster), signal.SIGKILL)
     assert cluster.cli("cluster", "down").exit_code == 0
-    ended = cluster.cli("wait", "moved", "--timeout", "30s")
+    ended = cluster.cli("wait", "moved", "--timeout", "5m")
     assert ended.exit_code in (1, 5), ended.stderr
     again = cluster.cli("resume", "moved", "--local", "--json")
     assert again.exit_code == 0, again.stderr

@@ -142,7 +142,7 @@ def test_the_layers_hold(copied: Path) -> None:
         ("orchestrator/spec/tree.py", "import orchestrator.spec.build", "No circle"),
         (
             "orchestrator/cli/output.py",
-            "import orchestrator.cli.follow_job",
+            "import orchestrator.cli.run_to_end",
             "rooms of the command",
         ),
     ],

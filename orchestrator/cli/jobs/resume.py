@@ -74,8 +74,8 @@ def resume_command(
 
     RUN: an id, a unique prefix, or @last.
     """
-    from orchestrator.cli.follow_job import run_to_end, start_and_leave
     from orchestrator.cli.options.destination import check_destination, launcher_for
+    from orchestrator.cli.run_to_end import run_to_end, start_and_leave
     from orchestrator.launch.resumption import check_resumption
 
     run = runs.find_run(open_storage(storage), run_name)

@@ -81,8 +81,8 @@ def submit_command(
     workers decides only the speed: the weights are the same, bit for bit, on any number of workers.
     """
     from orchestrator import runs
-    from orchestrator.cli.follow_job import run_to_end, start_and_leave
     from orchestrator.cli.options.destination import check_destination, launcher_for
+    from orchestrator.cli.run_to_end import run_to_end, start_and_leave
     from orchestrator.cluster.connection import given_address
     from orchestrator.launch.submission import check_new_run
 
