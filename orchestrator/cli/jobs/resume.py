@@ -8,7 +8,13 @@ import click
 from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import cluster_options, shipping_from
-from orchestrator.cli.options.run import json_option, open_storage, run_argument, storage_option
+from orchestrator.cli.options.run import (
+    json_option,
+    open_storage,
+    run_argument,
+    storage_option,
+    verbose_option,
+)
 
 if TYPE_CHECKING:
     from workers.records.run_folder import RunFolder
@@ -41,9 +47,7 @@ if TYPE_CHECKING:
 @cluster_options
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only the run's id.")
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Print Ray's own output, and the tracebacks of errors."
-)
+@verbose_option
 @explained
 def resume_command(
     run_name: str,

@@ -8,7 +8,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import cluster_options, shipping_from
 from orchestrator.cli.options.completion_values import run_ids
-from orchestrator.cli.options.run import json_option
+from orchestrator.cli.options.run import json_option, verbose_option
 from orchestrator.cli.options.spec import as_assignments, spec_from, spec_options
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
@@ -45,9 +45,7 @@ _ONLY_FOR_NEW_RUNS = (
 )
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only the run's id.")
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Print Ray's own output, and the tracebacks of errors."
-)
+@verbose_option
 @explained
 def submit_command(
     local: bool,

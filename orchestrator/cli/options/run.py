@@ -41,6 +41,16 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
     )(function)
 
 
+def verbose_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add -v, --verbose of a command that runs a job."""
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Print Ray's own output, and the tracebacks of errors.",
+    )(function)
+
+
 def open_storage(storage: str | None) -> Storage:
     """Open the storage of --storage. Raises InputError or StorageError."""
     return Storage(storage or DEFAULT_STORAGE)

@@ -12,7 +12,13 @@ from orchestrator.cli.options.cluster import (
     shipping_from,
     shipping_options,
 )
-from orchestrator.cli.options.run import json_option, open_storage, run_argument, storage_option
+from orchestrator.cli.options.run import (
+    json_option,
+    open_storage,
+    run_argument,
+    storage_option,
+    verbose_option,
+)
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
@@ -52,9 +58,7 @@ if TYPE_CHECKING:
 @click.option("--run-id", metavar="ID", help="Id of the new run.  [default: RUN-again-XXXX]")
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only the new run's id.")
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Print Ray's own output, and the tracebacks of errors."
-)
+@verbose_option
 @explained
 def reproduce_command(
     run_name: str,
