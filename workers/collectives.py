@@ -3,6 +3,8 @@
 L shards of this worker, S shards of the job, W workers, N numbers per row, M numbers per slice.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -28,6 +30,9 @@ class Collectives:
         """
         if self._world_size == 1:
             return add_in_order(rows_LN)
+        return self._on_wire(rows_LN, self._exchanged_sum)
+
+    def _exchanged_sum(self, rows_LN: Tensor) -> Tensor:
         hosted, size = rows_LN.shape
         width = -(-size // self._world_size)
         padded = torch.nn.functional.pad(rows_LN, (0, width * self._world_size - size))
@@ -44,13 +49,21 @@ class Collectives:
         return total[:size]
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
-        if self._world_size > 1:
+        if self._world_size == 1:
+            return row_N
+
+        def reduced(row_N: Tensor) -> Tensor:
             dist.all_reduce(row_N)
-        return row_N
+            return row_N
+
+        return self._on_wire(row_N, reduced)
 
     def gather(self, rows_LN: Tensor) -> Tensor:
         if self._world_size == 1:
             return rows_LN
+        return self._on_wire(rows_LN, self._gathered)
+
+    def _gathered(self, rows_LN: Tensor) -> Tensor:
         max_hosted, size = max(self._hosted), rows_LN.shape[1]
         padded = rows_LN.new_zeros(max_hosted, size)
         padded[: len(rows_LN)] = rows_LN
@@ -58,3 +71,13 @@ class Collectives:
         dist.all_gather_into_tensor(gathered, padded)
         parts = gathered.view(self._world_size, max_hosted, size)
         return torch.cat([parts[rank, :count] for rank, count in enumerate(self._hosted)])
+
+    @staticmethod
+    def _on_wire(tensor: Tensor, exchange: Callable[[Tensor], Tensor]) -> Tensor:
+        """Exchange a tensor where the process group can: gloo has no collectives for a GPU.
+
+        Workers that share a GPU use gloo, since NCCL wants a GPU for each rank.
+        """
+        if tensor.is_cuda and dist.get_backend() == "gloo":
+            return exchange(tensor.cpu()).to(tensor.device)
+        return exchange(tensor)

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from workers.config import TrainJob
 from workers.errors import RowAccountError
-from workers.gradients import MICRO_BATCH_ROWS, ShardThreads
+from workers.gpu.shard_rows import block_rows
 from workers.models.classify import classify, to_unit
 from workers.models.recurrent import SequenceClassifier
+from workers.pieces import MICRO_BATCH_ROWS
+from workers.shard_threads import ShardThreads
 from workers.shards.rows import Rows, ShardData
 from workers.worker import Worker, add_in_order
 
@@ -63,7 +65,7 @@ def evaluate(
         # Row i of a shard is row shard + i * num_shards of its split.
         rows = data[shard][split]
         shard_head_rows = max(0, -(-(num_head_rows - shard) // job.data.num_shards))
-        return _shard_sums(model, job, rows, shard_head_rows)
+        return _shard_sums(model, job, rows, shard_head_rows, worker.device)
 
     rows_LK = torch.stack(threads.map(sums_of, list(worker.shards)))
     sums = add_in_order(worker.gather(rows_LK)).tolist()
@@ -87,22 +89,28 @@ def evaluate(
 
 
 def _shard_sums(
-    model: SequenceClassifier, job: TrainJob, rows: Rows, shard_head_rows: int
+    model: SequenceClassifier,
+    job: TrainJob,
+    rows: Rows,
+    shard_head_rows: int,
+    device: torch.device,
 ) -> Tensor:
     """Return (4 + C*C) float64 numbers: loss sum, correct rows, rows, correct head rows, and the
     confusion matrix."""
     classes = job.data.num_classes
-    sums = torch.zeros(4 + classes * classes, dtype=torch.float64, device=rows.labels_N.device)
+    part_rows = block_rows(job) if device.type == "cuda" else MICRO_BATCH_ROWS
+    sums = torch.zeros(4 + classes * classes, dtype=torch.float64, device=device)
     seen = 0
     with torch.no_grad():
         parts = zip(
-            torch.split(rows.images_NHW, MICRO_BATCH_ROWS),
-            torch.split(rows.labels_N, MICRO_BATCH_ROWS),
+            torch.split(rows.images_NHW, part_rows),
+            torch.split(rows.labels_N, part_rows),
             strict=True,
         )
         for images_BHW, labels_B in parts:
             if not len(labels_B):  # an empty shard still splits into one empty part
                 continue
+            images_BHW, labels_B = images_BHW.to(device), labels_B.to(device)
             logits_BC = classify(model, to_unit(images_BHW), job)
             predicted_B = logits_BC.argmax(dim=1)
             is_correct_B = predicted_B == labels_B

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from workers.arithmetic import check_same_arithmetic, device_name
 from workers.checkpoints.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
 from workers.checkpoints.saver import Saver
 from workers.checkpoints.weights import (
@@ -30,11 +31,13 @@ from workers.checkpoints.weights import (
 from workers.config import TrainJob
 from workers.errors import DivergedError, ReplicaError
 from workers.evaluate import Evaluation, evaluate
-from workers.gradients import ControlFlags, Gradients, ShardThreads, Step
+from workers.gpu.settings import enable_determinism
+from workers.gradients import ControlFlags, Gradients, Step
 from workers.models.recurrent import build_model
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.records.metrics_log import MetricsLog, RecordSink
 from workers.records.run_folder import RunFolder, StopRequest
+from workers.shard_threads import ShardThreads
 from workers.shards.held_rows import HeldRows
 from workers.shards.order import steps_per_epoch
 from workers.worker import Worker
@@ -68,7 +71,8 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
     Raises:
         JobError: the job cannot go on. Its last checkpoint stays.
     """
-    enable_determinism(worker.device)
+    if worker.device.type == "cuda":
+        enable_determinism()
     # A fused backward pass uses the worker's CPUs as intra-op threads instead.
     threads = ShardThreads(1 if job.training.gradients == "fused" else job.cpus_per_worker)
     with contextlib.closing(threads):
@@ -78,17 +82,6 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
             if worker.rank == 0:
                 loop.open_records(stack, sink)
             return loop.run_to_end()
-
-
-def enable_determinism(device: torch.device) -> None:
-    """Make CUDA kernels deterministic, and fp32 really 32 bits. A CPU needs neither."""
-    if device.type == "cuda":
-        # This needs CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment; the driver sets it.
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
-        # By default, cuDNN computes fp32 in TF32.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 class _Loop:
@@ -148,9 +141,9 @@ class _Loop:
             self.worker.device,
             ", ".join(str(shard) for shard in self.worker.shards),
         )
+        arithmetic = check_same_arithmetic(self.job, self.worker)
         if self.log:
-            cost = asdict(self.log.restart_cost)
-            self._record("start", attempt=self.log.attempt, workers=self.worker.world_size, **cost)
+            self._record_start(self.log, arithmetic)
         # A job that was stopped after its last step must still end that epoch.
         while self.progress.step < self.num_steps or self.progress.step_in_epoch:
             self._run_epoch()
@@ -160,6 +153,27 @@ class _Loop:
                 return TrainResult(self.progress.step, self.progress.epochs, stopped=self.stop)
             self._end_epoch()
         return self._finish()
+
+    def _record_start(self, metrics: MetricsLog, arithmetic: str) -> None:
+        """Record that the workers have started, on what, and whether that is something new."""
+        device = device_name(self.worker.device)
+        earlier = metrics.earlier_start
+        is_other = earlier.get("arithmetic_sha256", arithmetic) != arithmetic
+        if is_other:
+            log.warning(
+                "%s computes other bits than %s, on which the steps before this were computed",
+                device,
+                earlier.get("device"),
+            )
+        self._record(
+            "start",
+            attempt=metrics.attempt,
+            workers=self.worker.world_size,
+            **asdict(metrics.restart_cost),
+            device=device,
+            arithmetic_sha256=arithmetic,
+            **({"earlier_device": earlier.get("device")} if is_other else {}),
+        )
 
     def _run_epoch(self) -> None:
         """Take steps until the epoch or the job ends, or until someone asks for a stop."""
@@ -211,18 +225,20 @@ class _Loop:
         Every worker does this alike, with one intra-op thread.
         """
         training = self.job.training
-        self.gradient_norm = clip_(step.gradient_N, training.gradient_clip)
-        if not math.isfinite(self.gradient_norm + step.loss_sum):
-            raise self._diverged(
-                f"at step {self.progress.step + 1}: loss {step.loss_sum / step.num_rows}, "
-                f"gradient norm {self.gradient_norm}"
-            )
+        norm = clip_(step.gradient_N, training.gradient_clip)
         factor = lr_factor(training.schedule, self.progress.step, self._schedule_length())
         self.lr = training.optimizer.lr * factor
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         self.gradients.assign(step.gradient_N)
         self.optimizer.step()
+        # Nothing has waited for a GPU until here. Weights that diverged never reach the storage.
+        self.gradient_norm = float(norm)
+        if not math.isfinite(self.gradient_norm + step.loss_sum):
+            raise self._diverged(
+                f"at step {self.progress.step + 1}: loss {step.loss_sum / step.num_rows}, "
+                f"gradient norm {self.gradient_norm}"
+            )
 
     def _schedule_length(self) -> int:
         """Return the number of steps over which the schedule is laid out at this step."""
@@ -332,8 +348,10 @@ class _Loop:
         )
 
     def _evaluate(self, split: str, head_rows: int = 0) -> Evaluation:
+        self.gradients.compute_copy.refresh()
+        model = self.gradients.compute_copy.module
         evaluation = evaluate(
-            self.model, self.job, self.worker, self.threads, self.rows.shards, split, head_rows
+            model, self.job, self.worker, self.threads, self.rows.shards, split, head_rows
         )
         if not math.isfinite(evaluation.loss):
             raise self._diverged(f"by step {self.progress.step}: {split} loss {evaluation.loss}")

@@ -70,6 +70,11 @@ class JobView:
                 f"attempt {record['attempt']}: continuing after step {step} "
                 f"with {record['workers']} worker(s)"
             )
+        if kind == "start" and "earlier_device" in record:
+            self.note(
+                f"warning: {record['device']} computes other bits than {record['earlier_device']}, "
+                "on which this run began"
+            )
         if kind == "step" and step > self._last_step:
             self._last_step = step
             now = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.2%}"

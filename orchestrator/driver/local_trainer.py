@@ -7,6 +7,7 @@ from orchestrator.runs.hardware import best_precision, num_usable_cpus
 from orchestrator.spec.plan import Plan
 from workers.config import SPLITS
 from workers.errors import ResourcesError
+from workers.gpu.settings import prepare_environment
 from workers.records.run_folder import RunFolder, StopPoller
 
 if TYPE_CHECKING:
@@ -28,9 +29,12 @@ class LocalTrainer:
         self, run: RunFolder, spec: "JobSpec", say: Callable[[str], None]
     ) -> None:
         """Return at once. Raises ResourcesError if the job wants a GPU and there is none."""
+        if not spec.scaling.gpus_per_worker:
+            return
+        prepare_environment()
         import torch
 
-        if spec.scaling.gpus_per_worker and not torch.cuda.is_available():
+        if not torch.cuda.is_available():
             raise ResourcesError(
                 "the job wants a GPU, torch finds none on this machine",
                 "leave it out: --gpus-per-worker 0",

@@ -30,8 +30,11 @@ def interface() -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": names[0], "NCCL_SOCKET_IFNAME": names[0]}
 
 
-def torch_config() -> Any:
-    """Return a TorchConfig whose workers find each other through a file, not through a port."""
+def torch_config(backend: str) -> Any:
+    """Return a TorchConfig whose workers find each other through a file, not through a port.
+
+    `backend`: of torch.distributed, "gloo" or "nccl".
+    """
     import ray
     from ray.train.torch import TorchConfig
     from ray.train.torch import config as ray_torch
@@ -40,13 +43,12 @@ def torch_config() -> Any:
         def on_start(self, worker_group: Any, backend_config: Any) -> None:
             session = ray._private.worker.global_worker.node.get_session_dir_path()
             folder = tempfile.mkdtemp(prefix="group-", dir=session)
-            uses_gpus = worker_group.get_resources_per_worker().get("GPU", 0) > 0
             worker_group.execute(ray_torch._set_torch_distributed_env_vars)
             started = [
                 worker_group.execute_single_async(
                     rank,
                     ray_torch._setup_torch_process_group,
-                    backend="nccl" if uses_gpus else "gloo",
+                    backend=backend_config.backend,
                     world_rank=rank,
                     world_size=len(worker_group),
                     init_method=f"file://{folder}/store",
@@ -61,4 +63,4 @@ def torch_config() -> Any:
         def backend_cls(self) -> type:
             return FileBackend
 
-    return FileConfig()
+    return FileConfig(backend=backend)

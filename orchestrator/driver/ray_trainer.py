@@ -28,6 +28,8 @@ _STATUS_LAG_S = 2.0
 """How much later than it happens status.json may say that workers run."""
 _STOP_GRACE_S = 120.0
 """A step, an evaluation and a checkpoint should fit. Workers that hang do not end by themselves."""
+_SOME_GPU = 0.01
+"""The share of a GPU that a question about it takes. Workers may hold the rest of it."""
 _DATA_CPUS = 2
 """Logical CPUs beside those of the workers on a Ray of its own, so that Ray Data gets its share."""
 
@@ -100,7 +102,7 @@ class RayTrainer:
         wanted = fewest * per_worker.get("GPU", 0.0)
         if wanted > found:
             raise ResourcesError(
-                f"{fewest} worker(s) with a GPU each need {wanted:g}, this machine has {found:g}",
+                f"{fewest} worker(s) on GPUs need {wanted:g} GPU(s), this machine has {found:g}",
                 "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
             )
 
@@ -118,7 +120,7 @@ class RayTrainer:
 
         if self._private_dir is not None and not gpu:
             return best_precision(False)
-        task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(best_precision)
+        task = ray.remote(num_cpus=1, num_gpus=_SOME_GPU if gpu else 0)(best_precision)
         asked = task.remote(gpu)
         preload()  # meanwhile: it takes about as long as the task's process needs to start
         while not ray.wait([asked], timeout=_CAPACITY_POLL_S)[0]:

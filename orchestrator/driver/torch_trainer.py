@@ -10,6 +10,7 @@ from orchestrator.spec.plan import Plan
 from orchestrator.units import parse_duration
 from workers.config import SPLITS
 from workers.errors import JobError, WorkerFailedError
+from workers.gpu import settings as gpu_settings
 from workers.records.run_folder import PREEMPTION, WORKER, RunFolder, StopRequest
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def build_trainer(plan: Plan, failures_left: int) -> Any:
     `failures_left`: how many more times the workers may fail before the job fails.
     """
     from ray.train import DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     from workers.ray_worker import train_on_ray
 
@@ -37,10 +38,13 @@ def build_trainer(plan: Plan, failures_left: int) -> Any:
     run = RunFolder.at(job.run_uri)
     filesystem, path = run.storage.child(run.RAY_TRAIN).filesystem_and_path
     is_on_loopback = loopback_group.is_on_loopback()
+    backend = process_group_backend(spec.scaling.gpus_per_worker)
     return TorchTrainer(
         train_on_ray,
         train_loop_config={"job": job.model_dump_json()},
-        torch_config=loopback_group.torch_config() if is_on_loopback else None,
+        torch_config=(
+            loopback_group.torch_config(backend) if is_on_loopback else TorchConfig(backend=backend)
+        ),
         scaling_config=ScalingConfig(
             num_workers=low if low == high else (low, high),
             use_gpu=spec.scaling.gpus_per_worker > 0,
@@ -61,7 +65,7 @@ def build_trainer(plan: Plan, failures_left: int) -> Any:
             worker_runtime_env={
                 "env_vars": {
                     "OMP_NUM_THREADS": "1",
-                    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+                    **(gpu_settings.ENVIRONMENT if spec.scaling.gpus_per_worker else {}),
                     **(loopback_group.interface() if is_on_loopback else {}),
                 }
             },
@@ -71,6 +75,14 @@ def build_trainer(plan: Plan, failures_left: int) -> Any:
         datasets=_datasets(plan),
         dataset_config=DataConfig(datasets_to_split=[]),
     )
+
+
+def process_group_backend(gpus_per_worker: float) -> str:
+    """Return how torch.distributed connects the workers of a job.
+
+    NCCL wants a GPU for each rank. Workers that share one exchange through the host.
+    """
+    return "nccl" if gpus_per_worker >= 1 else "gloo"
 
 
 def fit(trainer: Any, failures_left: int) -> dict[str, Any]:

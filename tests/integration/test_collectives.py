@@ -16,9 +16,10 @@ from tests.conftest import ENOUGH_S
 from tests.unit.simulated import shard_of, single, tiny_job, tiny_loader, tiny_split
 from workers.collectives import Collectives
 from workers.config import TrainJob
-from workers.gradients import ControlFlags, Gradients, ShardThreads, Step
+from workers.gradients import ControlFlags, Gradients, Step
 from workers.models.recurrent import build_model
 from workers.records.run_folder import StopRequest
+from workers.shard_threads import ShardThreads
 from workers.shards.order import hosted_shards
 from workers.train import train
 from workers.worker import Notice, Worker, add_in_order

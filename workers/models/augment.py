@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.config import AugmentConfig
-from workers.models.noise import Noise
+from workers.models.noise import NoiseSource
 
 
-def augment(images_BHW: Tensor, config: AugmentConfig, noise: Noise) -> Tensor:
+def augment(images_BHW: Tensor, config: AugmentConfig, noise: NoiseSource) -> Tensor:
     """Return each image under an affine map of its own. Pixels from outside the image are 0."""
     batch, height, width = images_BHW.shape
     drawn_B5 = noise.uniform(5) * 2 - 1

@@ -7,9 +7,18 @@ its batch, on the order in which threads run, or on the process-wide generator.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class NoiseSource(Protocol):
+    """Where a batch's random numbers come from."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return float32 numbers in [0, 1) of the shape (rows of the batch, *shape)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Noise:
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
 
-def dropout(x: Tensor, p: float, noise: Noise | None) -> Tensor:
+def dropout(x: Tensor, p: float, noise: NoiseSource | None) -> Tensor:
     """Apply inverted dropout (Srivastava et al., 2014) to x (B, ...).
 
     Returns x itself if p is 0 or noise is None.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.config import DataShape, ModelConfig
-from workers.models.noise import Noise, dropout
+from workers.models.noise import NoiseSource, dropout
 from workers.seeds import Purpose, seed_of
 
 _CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -40,7 +40,7 @@ class SequenceClassifier(nn.Module):
         )
         self.head = nn.Linear(config.hidden_size * directions, num_classes)
 
-    def forward(self, x_BTF: Tensor, noise: Noise | None = None) -> Tensor:
+    def forward(self, x_BTF: Tensor, noise: NoiseSource | None = None) -> Tensor:
         """Return logits (B, C). Without `noise`, nothing is dropped."""
         sequence = x_BTF
         for number, layer in enumerate(self.layers):

@@ -80,6 +80,9 @@ class MetricsLog:
             if record.get("kind") == "start"
             or (record.get("kind") != "test" and record.get("step", 0) <= resumed_at)
         ]
+        starts = [record for record in earlier if record.get("kind") == "start"]
+        self.earlier_start: Json = starts[-1] if starts else {}
+        """The record of the start before this one; empty if this is the first."""
         self.attempt = 1 + max((record.get("attempt", 0) for record in earlier), default=0)
         lines = b"".join(_line(record) for record in earlier)
         self._metrics = GrowingFile(run.storage, run.METRICS, lines)

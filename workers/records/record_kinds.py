@@ -1,6 +1,7 @@
 """The content of the records of metrics.jsonl, by their `kind`.
 
-- `start`  at each start or restart: attempt, step, workers, Unix time, and the cost of the restart
+- `start`  at each start or restart: attempt, step, workers, Unix time, the cost of the restart, the
+           device and the hash of its arithmetic; `earlier_device` if that was another arithmetic
 - `step`   after each step: epoch, step, loss, accuracy, rows, lr, gradient_norm
 - `epoch`  after each epoch: see `workers.train`
 - `test`   the results of the final model on the test split
@@ -40,6 +41,9 @@ _VALIDATION = {"validation_loss": float, "validation_accuracy": float}
 _OPTIONAL = {
     "repeated_steps": int,
     "idle_s": float,
+    "device": str,
+    "arithmetic_sha256": str,
+    "earlier_device": str,
     "rows_not_reached": int,
     "validation_s": float,
     **_VALIDATION,

@@ -3,6 +3,7 @@
 N rows of the shard, H height, W width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,27 @@ class Rows:
 
     def to(self, device: torch.device) -> "Rows":
         return Rows(self.images_NHW.to(device), self.labels_N.to(device))
+
+    def pinned(self) -> "Rows":
+        """Return the rows in memory of the host from which a GPU copies while the host goes on."""
+        return Rows(self.images_NHW.pin_memory(), self.labels_N.pin_memory())
+
+    def split(self, sizes: Sequence[int]) -> list["Rows"]:
+        """Return these rows as parts of the given sizes, without a copy."""
+        sizes = list(sizes)
+        images, labels = torch.split(self.images_NHW, sizes), torch.split(self.labels_N, sizes)
+        return [Rows(*part) for part in zip(images, labels, strict=True)]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.images_NHW.nbytes + self.labels_N.nbytes
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, one part after the other."""
+    return Rows(
+        torch.cat([part.images_NHW for part in parts]), torch.cat([part.labels_N for part in parts])
+    )
 
 
 ShardData = dict[str, Rows]

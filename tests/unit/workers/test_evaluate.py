@@ -11,9 +11,10 @@ from tests.unit.simulated import on_workers, single, tiny_job, tiny_shape, tiny_
 from workers.config import TrainJob
 from workers.errors import RowAccountError
 from workers.evaluate import Evaluation, evaluate
-from workers.gradients import MICRO_BATCH_ROWS, ShardThreads
 from workers.models.classify import classify, to_unit
 from workers.models.recurrent import build_model
+from workers.pieces import MICRO_BATCH_ROWS
+from workers.shard_threads import ShardThreads
 from workers.worker import Worker
 
 

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from tests.unit.simulated import on_workers, shard_of, single, tiny_job, tiny_shape
 from workers.config import DataShape, TrainJob
-from workers.gradients import MICRO_BATCH_ROWS, ControlFlags, Gradients, ShardThreads, Step
+from workers.gradients import ControlFlags, Gradients, Step
 from workers.models.classify import classify, to_unit
 from workers.models.recurrent import SequenceClassifier, build_model
 from workers.optimizer import build_optimizer, clip_, lr_factor
+from workers.pieces import MICRO_BATCH_ROWS
 from workers.seeds import Purpose, seed_of
+from workers.shard_threads import ShardThreads
 from workers.shards.rows import Rows
 from workers.worker import Worker, add_in_order
 
