@@ -7,6 +7,7 @@ from orchestrator.spec.job_spec import JobSpec
 
 Resources = Mapping[str, float]
 """Amounts by Ray's names of resources: CPU, GPU."""
+_RAY_UNITS = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,4 +64,8 @@ def format_resources(resources: Resources) -> str:
 
 def _capacity(node: Resources, per_worker: Resources) -> int:
     """Return the number of workers that fit a node."""
-    return int(min(node.get(name, 0.0) // amount for name, amount in per_worker.items()))
+    # Ray counts in ten-thousandths, so that ten workers of 0.1 GPU fit one.
+    return min(
+        round(node.get(name, 0.0) * _RAY_UNITS) // round(amount * _RAY_UNITS)
+        for name, amount in per_worker.items()
+    )

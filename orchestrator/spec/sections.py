@@ -34,6 +34,14 @@ def _worker_count(value: Any) -> int | str:
     return low if len(parts) == 1 else f"{low}:{high}"
 
 
+def _gpu_share(value: Any) -> int | float:
+    """Return a share of one GPU. Raises ValueError."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise ValueError("write 0, 1, or a fraction between them for workers that share a GPU")
+    return int(value) if value in (0, 1) else float(value)
+
+
 def _local_path(value: str) -> str:
     if "\0" in value:
         raise ValueError("a path must not contain a zero byte")
@@ -79,8 +87,9 @@ class ScalingConfig(Config):
     cpus_per_worker: PositiveInt | Literal["auto"] = "auto"
     """The CPUs of a worker, and so the number of shards that it computes at once. `auto`: 1, or
     with --local all CPUs of the process."""
-    gpus_per_worker: Annotated[int, Field(ge=0, le=1, strict=True)] = 0
-    """0 or 1. A worker uses at most one GPU; workers that share one cannot exchange gradients."""
+    gpus_per_worker: Annotated[int | float, BeforeValidator(_gpu_share)] = 0
+    """The share of a GPU: 0, 1, or a fraction for workers that share one. A worker uses at most
+    one GPU."""
     resize_interval: Duration = "1m"
     """How often a job with MIN:MAX workers checks whether more workers would fit. A resize restarts
     all workers."""

@@ -15,6 +15,7 @@ from orchestrator.cli.options.run import (
     storage_option,
     verbose_option,
 )
+from orchestrator.cli.options.spec import gpus_per_worker_option
 
 if TYPE_CHECKING:
     from workers.records.run_folder import RunFolder
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     type=int,
     help="CPUs of one worker, which computes that many shards at the same time.",
 )
-@click.option("--gpus-per-worker", type=int, help="GPUs of one worker: 0 or 1.")
+@gpus_per_worker_option
 @click.option(
     "--set",
     "assignments",
@@ -55,7 +56,7 @@ def resume_command(
     local: bool,
     workers: str | None,
     cpus_per_worker: int | None,
-    gpus_per_worker: int | None,
+    gpus_per_worker: float | None,
     assignments: tuple[str, ...],
     address: str | None,
     headers: str | None,
@@ -128,7 +129,7 @@ def _values(
     assignments: tuple[str, ...],
     workers: str | None,
     cpus_per_worker: int | None,
-    gpus_per_worker: int | None,
+    gpus_per_worker: float | None,
 ) -> dict[str, Any]:
     """Return the keys of the spec to change. Flags win over --set. Raises SpecError."""
     from orchestrator.spec.tree import parse_assignment

@@ -43,6 +43,13 @@ _KEYS = {
 # value of --metric: the only --mode that fits it
 _MODES = {"validation_accuracy": "max", "validation_loss": "min"}
 
+gpus_per_worker_option = click.option(
+    "--gpus-per-worker",
+    type=float,
+    metavar="SHARE",
+    help="GPU of one worker: 0, 1, or less, such as 0.5, for workers that share one.",
+)
+
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "-c",
@@ -112,7 +119,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=int,
         help="CPUs of one worker, which computes that many shards at the same time.",
     ),
-    click.option("--gpus-per-worker", type=int, help="GPUs of one worker: 0 or 1."),
+    gpus_per_worker_option,
     click.option(
         "--checkpoint-every",
         type=int,

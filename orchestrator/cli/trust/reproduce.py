@@ -19,6 +19,7 @@ from orchestrator.cli.options.run import (
     storage_option,
     verbose_option,
 )
+from orchestrator.cli.options.spec import gpus_per_worker_option
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     metavar="N|MIN:MAX",
     help="Run on Ray with this number of training processes, or a range MIN:MAX.",
 )
-@click.option("--gpus-per-worker", type=int, help="GPUs of one worker: 0 or 1.  [default: as RUN]")
+@gpus_per_worker_option
 @click.option(
     "--address",
     metavar="URL",
@@ -66,7 +67,7 @@ def reproduce_command(
     steps: int | None,
     local: bool,
     workers: str | None,
-    gpus_per_worker: int | None,
+    gpus_per_worker: float | None,
     address: str | None,
     headers: str | None,
     verify: bool,

@@ -181,6 +181,12 @@ def _check(spec: JobSpec, run_id: str, target: Target) -> None:
             "let the cluster download the data set: --set dataset.data_dir=null, or mount a "
             "volume that holds it: --volume-claim NAME:PATH",
         )
+    if 0 < spec.scaling.gpus_per_worker < 1:
+        raise InputError(
+            f"a pod cannot have {spec.scaling.gpus_per_worker:g} of a GPU: Kubernetes gives whole "
+            "ones",
+            "give each worker one: --gpus-per-worker 1",
+        )
     if target.queue is not None and not _LABEL.fullmatch(target.queue):
         raise InputError(
             f"--queue '{target.queue}' cannot be the name of a queue",
@@ -275,7 +281,7 @@ def _cluster(spec: JobSpec, target: Target) -> Manifest:
     rows_gib = math.ceil(2 * parse_bytes(spec.dataset.memory_budget) / 2**30)
     worker = {"cpu": str(cpus), "memory": f"{_WORKER_GIB + rows_gib}Gi"}
     if gpus:
-        worker["nvidia.com/gpu"] = str(gpus)
+        worker["nvidia.com/gpu"] = f"{gpus:g}"
     head = {"cpu": str(_HEAD_CPUS), "memory": _HEAD_MEMORY}
     return {
         "rayVersion": target.ray_version,

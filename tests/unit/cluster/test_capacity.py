@@ -1,5 +1,6 @@
 """Whether a job's workers fit the nodes of a cluster."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,16 @@ def test_what_a_job_needs_is_what_its_fewest_workers_ask_for() -> None:
     spec = build_spec(flags={"scaling.workers": "2:4", "scaling.gpus_per_worker": 1})
     assert ResourceRequest.of(spec) == ResourceRequest(2, {"CPU": 1.0, "GPU": 1.0})
     assert ResourceRequest.of(spec).total == {"CPU": 2.0, "GPU": 2.0}
+
+
+@pytest.mark.parametrize(("share", "fitting"), [(0.5, 2), (0.1, 10), (0.3, 3), (1.0, 1)])
+def test_workers_may_share_a_gpu(share: float, fitting: int) -> None:
+    node = {"CPU": 16.0, "GPU": 1.0}
+    for workers in (fitting, fitting + 1):
+        flags = {"scaling.workers": workers, "scaling.gpus_per_worker": share}
+        spec = build_spec(flags={**flags, "dataset.num_shards": 16})
+        reason = why_it_cannot_fit(ResourceRequest.of(spec), [node])
+        assert bool(reason) == (workers > fitting)
 
 
 def test_the_reason_names_the_largest_node_if_no_node_can_hold_a_worker() -> None:

@@ -171,6 +171,19 @@ def test_a_batch_that_the_shards_do_not_divide_is_refused_with_the_nearest_multi
     assert "take 8," in refused("training.global_batch_size=3").cure
 
 
+@pytest.mark.parametrize(("value", "kept"), [(0, "0"), (1, "1"), (1.0, "1"), (0.5, "0.5")])
+def test_a_share_of_a_gpu_is_written_as_people_write_it(value: float, kept: str) -> None:
+    spec = build_spec(flags={"scaling.gpus_per_worker": value})
+    assert f"gpus_per_worker: {kept}\n" in spec.to_yaml()
+    assert load_spec(spec.to_yaml(), "here") == spec
+
+
+@pytest.mark.parametrize("value", [2, 1.5, -1, True, "0.5", float("nan"), None])
+def test_anything_but_a_share_of_one_gpu_is_refused(value: Any) -> None:
+    with pytest.raises(SpecError, match="write 0, 1, or a fraction"):
+        build_spec(flags={"scaling.gpus_per_worker": value})
+
+
 @pytest.mark.parametrize("workers", ["9", "2:9"])
 def test_more_workers_than_shards_are_refused_with_both_numbers(workers: str) -> None:
     error = refused(flags={"scaling.workers": workers})
