@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from orchestrator.datasets.prepare import default_cache
-from orchestrator.doctor import cluster, data, machine, packages
+from orchestrator.doctor import cluster, data, gpus, machine, packages
 from orchestrator.doctor.check import Check, DoctorOptions, run_check
 
 
@@ -15,8 +15,8 @@ def examine(options: DoctorOptions) -> list[Check]:
         ("torch", machine.check_torch),
         ("cpus", machine.check_cpus),
         ("memory", machine.check_memory),
-        ("gpus", machine.check_gpus),
-        ("nccl", machine.check_nccl),
+        ("gpus", gpus.check_gpus),
+        ("nccl", gpus.check_nccl),
         ("precision", machine.check_precision),
         ("disk: cache", lambda: machine.check_disk("cache", default_cache())),
         ("disk: storage", lambda: machine.check_storage_disk(options.storage)),

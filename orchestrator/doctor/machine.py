@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 from orchestrator.doctor.check import FAIL, OK, WARN, Check, state_of_disk, state_of_memory
-from orchestrator.doctor.node_report import gpu_names, has_nvidia_driver, nccl_version
 from workers.storage.storage import Storage
 
 _LONGEST_SOCKET = 103
@@ -39,29 +38,6 @@ def check_memory() -> Check:
     state = state_of_memory(memory.available)
     cure = "" if state == OK else "end other programs: Ray and torch take about 2 GiB"
     return Check("memory", state, detail, cure)
-
-
-def check_gpus() -> Check:
-    import torch
-
-    if names := gpu_names():
-        return Check("gpus", OK, f"{len(names)}: {', '.join(names)}")
-    if has_nvidia_driver():
-        return Check(
-            "gpus",
-            WARN,
-            f"the machine has an NVIDIA driver, but torch {torch.__version__} sees no GPU",
-            "install a torch built for the driver's CUDA version; see nvidia-smi",
-        )
-    return Check("gpus", OK, "none")
-
-
-def check_nccl() -> Check:
-    if not gpu_names():
-        return Check("nccl", OK, "not needed, because there are no GPUs")
-    if version := nccl_version():
-        return Check("nccl", OK, version)
-    return Check("nccl", FAIL, "torch was built without NCCL", "install a torch built with CUDA")
 
 
 def check_precision() -> Check:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestrator.cluster.dashboard import Node
 from orchestrator.datasets.prepare import prepare
-from orchestrator.doctor import cluster, data, machine, packages
+from orchestrator.doctor import cluster, data, gpus, machine, packages
 from orchestrator.doctor.check import FAIL, OK, WARN, Check, DoctorOptions, run_check
 from orchestrator.doctor.examine import examine
 from workers.errors import JobError
@@ -50,7 +50,7 @@ def test_the_hardware_of_this_machine_is_reported() -> None:
     assert "threads" in machine.check_torch().detail
     assert "usable" in machine.check_cpus().detail
     assert "free of" in machine.check_memory().detail
-    for check in (machine.check_gpus(), machine.check_nccl(), machine.check_precision()):
+    for check in (*gpus.check_gpus(), gpus.check_nccl(), machine.check_precision()):
         assert check.state == OK
     assert "auto is" in machine.check_precision().detail
 
