@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast test-long check benchmark benchmark-smoke soak format clean
+.PHONY: help demo test test-fast test-long test-gpu check benchmark benchmark-smoke bench-gpu
+.PHONY: soak format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -18,13 +19,16 @@ demo: $(VENV)/installed       ## Train on the digits shipped with rnnjob, in one
 
 test: $(VENV)/installed       ## Run all tests but the long ones
 	$(BIN)/python -m pytest tests/unit -n auto
-	$(BIN)/python -m pytest tests/integration tests/e2e
+	$(BIN)/python -m pytest tests/integration tests/e2e tests/gpu
 
 test-fast: $(VENV)/installed  ## Run only the unit tests: no Ray, under a minute
 	$(BIN)/python -m pytest tests/unit -n auto -m 'not slow'
 
 test-long: $(VENV)/installed  ## Run the tests that take minutes: faults on real Ray nodes
 	$(BIN)/python -m pytest -m long
+
+test-gpu: $(VENV)/installed   ## Run the tests that need an NVIDIA GPU; without one they are skipped
+	$(BIN)/python -m pytest tests/gpu
 
 check: $(VENV)/installed      ## Check lint, format, types and layers
 	$(BIN)/ruff check .
@@ -45,6 +49,9 @@ benchmark-smoke: $(VENV)/installed  ## Run the same benchmarks, small enough for
 	$(BIN)/python benchmarks/single_process.py --smoke
 	$(BIN)/python benchmarks/checkpoint_cost.py --smoke
 	$(BIN)/python benchmarks/startup.py --smoke
+
+bench-gpu: $(VENV)/installed  ## Compare with plain PyTorch and cuDNN on an NVIDIA GPU
+	$(BIN)/python benchmarks/gpu.py
 
 soak: $(VENV)/installed       ## Run many drills, for hours; continues where soak.jsonl ends
 	$(BIN)/python benchmarks/soak.py
