@@ -33,12 +33,12 @@ def training_seconds(every_steps: int, num_steps: int) -> float:
     """Run a job, and return the seconds from its first to its last step without validation."""
     with tempfile.TemporaryDirectory() as storage:
         command = [
-            RNNJOB, "submit", "--local", "--json", "--dataset", dataset_name(),
+            RNNJOB, "submit", "--local", "--json", "-q", "--dataset", dataset_name(),
             "--storage", storage, "--run-id", "run", "--precision", "fp32",
             "--set", f"training.steps={num_steps}",
             "--set", f"checkpoint.every_steps={every_steps}", "--set", "checkpoint.every_s=0",
         ]  # fmt: skip
-        subprocess.run(command, capture_output=True, check=True)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         lines = (Path(storage) / "run" / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     times = [record["time"] for record in records if record["kind"] == "step"]

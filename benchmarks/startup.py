@@ -68,7 +68,7 @@ def measure_plain_job(environment: dict[str, str], folder: Path) -> float:
             BIN / "ray", "job", "submit", "--working-dir", ROOT / "benchmarks" / "plain_ray_job",
             "--", sys.executable, "train.py", SAMPLE, folder / "ray",
         ],
-        env=environment, capture_output=True, text=True, check=True,
+        env=environment, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     match = re.search(r"first step ([\d.]+)", done.stdout)
     assert match, done.stdout

@@ -21,6 +21,7 @@ from orchestrator import Client, JobSpec, RunStatus, build_spec, runs
 from orchestrator.cli import main
 from orchestrator.cluster.headers import check_headers, parse_headers
 from orchestrator.launch.request import Shipping
+from tests.commands import output_of
 from tests.conftest import Cli
 from tests.unit.recording_cluster import NODE, RecordingCluster, recording_cluster
 from workers.errors import ClusterError, InputError
@@ -229,7 +230,7 @@ def self_signed(tmp_path: Path) -> ssl.SSLContext:
     if (openssl := shutil.which("openssl")) is None:
         pytest.skip("needs openssl to make a certificate")
     command = [openssl, *wanted.split(), "-keyout", str(files[0]), "-out", str(files[1])]
-    subprocess.run(command, capture_output=True, check=True)
+    output_of(command)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files[1], files[0])
     return context

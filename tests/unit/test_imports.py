@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import output_of
 from tests.conftest import ROOT
 
 PACKAGES = ("orchestrator", "workers")
@@ -31,10 +32,7 @@ def modules(package: str) -> list[str]:
 
 def loaded_by(code: str) -> set[str]:
     """Top-level modules in a fresh interpreter after this code."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{REPORT}"], capture_output=True, text=True, check=True
-    )
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return set(json.loads(output_of([sys.executable, "-c", f"{code}\n{REPORT}"]).splitlines()[-1]))
 
 
 def loaded_with(names: list[str]) -> set[str]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from orchestrator import runs
 from orchestrator.cli import _COMMANDS, main
+from tests.commands import output_of
 from tests.conftest import ENOUGH_S
 
 RNNJOB = Path(sys.executable).with_name("rnnjob")
@@ -125,18 +126,12 @@ def test_completing_imports_no_slow_package(line: str, forbidden: set[str]) -> N
         "    print(json.dumps(list(sys.modules)))"
     )
     words = line.split(" ")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={
-            **os.environ,
-            "_RNNJOB_COMPLETE": "bash_complete",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(words) - 1),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    *found, modules = done.stdout.splitlines()
+    variables = {
+        "_RNNJOB_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    printed = output_of([sys.executable, "-c", code], env={**os.environ, **variables})
+    *found, modules = printed.splitlines()
     assert found and all(item.startswith("plain,") for item in found)
     assert not forbidden & set(json.loads(modules))

@@ -16,6 +16,7 @@ from orchestrator import __version__, runs
 from orchestrator.cluster.kuberay import client_code as module
 from orchestrator.cluster.kuberay.client_code import ClientCode, client_code, publish
 from orchestrator.cluster.kuberay.manifest import Manifest
+from tests.commands import output_of
 from tests.conftest import ENOUGH_S
 from tests.unit.cluster.exported_code import exported, with_file
 from workers.errors import InputError, StorageError
@@ -40,22 +41,15 @@ def install(code: ClientCode, folder: Path) -> Path:
     file.write_bytes(code.wheel)
     target = folder / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target"]
-    done = subprocess.run([*pip, str(target), str(file)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    output_of([*pip, str(target), str(file)])
     return target
 
 
 def python_with(folder: Path, program: str) -> str:
     """Run a program that finds the packages of a folder first, and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=folder.parent,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", program]
+    return output_of(command, cwd=folder.parent, env=environment).strip()
 
 
 def test_pip_installs_the_wheel_without_an_index_and_it_works(tmp_path: Path) -> None:
@@ -132,9 +126,8 @@ def run_in_a_pod(manifest: Manifest, folder: Path) -> "subprocess.CompletedProce
     environment = yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])["env_vars"]
     variables = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **environment}
     words = ["bash", "-c", f'printf "%s\\n" {manifest["spec"]["entrypoint"]}']
-    split = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     return subprocess.run(
-        shlex.join(split.splitlines()),
+        shlex.join(output_of(words).splitlines()),
         shell=True,
         cwd=folder / "tmp",
         env={**variables, "TMPDIR": str(folder / "tmp")},
