@@ -1,4 +1,8 @@
-"""Parse and show durations and sizes in the form in which people write them."""
+"""Parse and show durations and sizes in the form in which people write them, like `2h30m`.
+
+Written by hand: listing runs must not import pydantic, which has `ByteSize`, and the one line of
+an error names what is valid.
+"""
 
 import math
 import re

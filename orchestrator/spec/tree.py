@@ -1,4 +1,8 @@
-"""Specs as trees of plain values, before validation: YAML, dotted keys, similar names."""
+"""Specs as trees of plain values, before validation: YAML, dotted keys, similar names.
+
+PyYAML's loader is made stricter here, instead of using ruamel.yaml: ten lines may not unfold into
+billions of values, a key is given once, and an error names the nearest key.
+"""
 
 import difflib
 import re

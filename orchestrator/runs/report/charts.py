@@ -1,4 +1,7 @@
-"""Small SVG charts for light and dark mode. They need no script and no other file."""
+"""Small SVG charts for light and dark mode. They need no script and no other file.
+
+A charting library would bring both, and the report has four curves.
+"""
 
 import math
 from collections.abc import Sequence
