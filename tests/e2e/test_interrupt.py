@@ -10,10 +10,14 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import ENOUGH_S, Cli
+from tests.conftest import ENOUGH_S, Cli, command_of
 from tests.listening import are_among, listening, network_interface, open_to_the_network
 
-JOB = ("submit", "--dataset", "mnist-sample", "--epochs", "25", "--run-id", "run")
+EPOCHS = 15
+STEPS = EPOCHS * 8  # 3,667 rows, 512 a step
+JOB = ("submit", "--dataset", "mnist-sample", "--epochs", str(EPOCHS), "--run-id", "run")
+ENDLESS = (*JOB, "--set", "training.epochs=500")
+"""A job that does not end before the test ends it."""
 
 
 def _steps(folder: Path) -> list[int]:
@@ -54,14 +58,14 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_the_run_goes_on(
     status = _status(rnnjob)
     assert (status["state"], status["exit_code"]) == ("STOPPED", 130)
     steps = _steps(folder)
-    assert len(steps) < 200
+    assert len(steps) < STEPS
     assert (folder / "checkpoints" / f"step-{steps[-1]:08d}" / "manifest.json").exists()
 
     resumed = rnnjob("resume", "run", "--local", "--json")
     assert resumed.exit_code == 0, resumed.stderr
     assert resumed.json["weights_sha256"] == undisturbed
     assert resumed.json["attempts"] == 2
-    assert _steps(folder) == list(range(1, 201))
+    assert _steps(folder) == list(range(1, STEPS + 1))
 
 
 def test_a_killed_process_is_seen_as_failed_and_the_run_goes_on_with_ray(
@@ -79,11 +83,11 @@ def test_a_killed_process_is_seen_as_failed_and_the_run_goes_on_with_ray(
     resumed = rnnjob("resume", "run", "--workers", "2", "--json")
     assert resumed.exit_code == 0, resumed.stderr
     assert resumed.json["weights_sha256"] == undisturbed
-    assert _steps(folder) == list(range(1, 201))
+    assert _steps(folder) == list(range(1, STEPS + 1))
 
 
 def test_stop_from_another_terminal_ends_with_5(rnnjob: Cli, waiting: Callable[..., Any]) -> None:
-    process = rnnjob.start(*JOB, "--local", "-q")
+    process = rnnjob.start(*ENDLESS, "--local", "-q")
     waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
     assert rnnjob("stop", "run").exit_code == 0
     process.communicate(timeout=ENOUGH_S)
@@ -92,7 +96,7 @@ def test_stop_from_another_terminal_ends_with_5(rnnjob: Cli, waiting: Callable[.
 
 
 def test_sigterm_ends_with_5_and_a_checkpoint(rnnjob: Cli, waiting: Callable[..., Any]) -> None:
-    process = rnnjob.start(*JOB, "--local", "-q")
+    process = rnnjob.start(*ENDLESS, "--local", "-q")
     waiting(lambda: len(_steps(rnnjob.cwd / "runs" / "run")) > 5)
     process.terminate()
     process.communicate(timeout=ENOUGH_S)
@@ -101,7 +105,7 @@ def test_sigterm_ends_with_5_and_a_checkpoint(rnnjob: Cli, waiting: Callable[...
 
 
 def test_the_time_limit_ends_with_124_and_a_checkpoint(rnnjob: Cli) -> None:
-    done = rnnjob(*JOB, "--local", "--time", "1s", "--set", "training.epochs=500")
+    done = rnnjob(*ENDLESS, "--local", "--time", "1s")
     assert done.exit_code == 124
     assert "time limit of 1s reached" in done.stderr
     assert list((rnnjob.cwd / "runs" / "run" / "checkpoints").iterdir())
@@ -113,7 +117,7 @@ def test_a_ray_job_is_not_open_to_the_network_and_ctrl_c_ends_all_of_its_ray(
     folder = rnnjob.cwd / "runs" / "run"
     # As set for a real cluster: gloo would listen there.
     gloo = {"GLOO_SOCKET_IFNAME": network_interface()}
-    process = rnnjob.start(*JOB, "--workers", "2", "--set", "training.epochs=500", **gloo)
+    process = rnnjob.start(*ENDLESS, "--workers", "2", **gloo)
     waiting(lambda: len(_steps(folder)) > 5)
     sockets = listening(psutil.Process(process.pid).children(recursive=True))
     assert are_among(("gcs_server", "raylet", "DashboardAgent", "RayTrainWorker"), sockets)
@@ -163,7 +167,7 @@ def test_a_killed_client_takes_its_ray_with_it(
     rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
 ) -> None:
     folder = rnnjob.cwd / "runs" / "run"
-    process = rnnjob.start(*JOB, "--workers", "1", "--set", "training.epochs=500")
+    process = rnnjob.start(*ENDLESS, "--workers", "1")
     waiting(lambda: len(_steps(folder)) > 5)
     driver = psutil.Process(json.loads((folder / "status.json").read_text())["pid"])
     private_dir = Path(driver.environ()["RNNJOB_RAY_DIR"])
@@ -186,7 +190,7 @@ def test_a_killed_worker_and_a_killed_driver_cost_restarts_and_no_bit(
     worker = next(
         child
         for child in psutil.Process(process.pid).children(recursive=True)
-        if "RayTrainWorker" in " ".join(child.cmdline())
+        if "RayTrainWorker" in " ".join(command_of(child))
     )
     worker.kill()
     waiting(lambda: _starts(folder) == 2)
@@ -199,8 +203,8 @@ def test_a_killed_worker_and_a_killed_driver_cost_restarts_and_no_bit(
     result = json.loads(stdout)
     assert result["weights_sha256"] == undisturbed
     assert result["attempts"] == 3
-    assert _steps(folder) == list(range(1, 201))
-    assert [epoch["rows_seen"] for epoch in result["data_account"]] == [3667] * 25
+    assert _steps(folder) == list(range(1, STEPS + 1))
+    assert [epoch["rows_seen"] for epoch in result["data_account"]] == [3667] * EPOCHS
     failures = [json.loads(line) for line in (folder / "failures.jsonl").open()]
     assert [failure["kind"] for failure in failures] == ["worker", "driver"]
     assert failures[1]["reason"] == "the driver was killed by SIGKILL"

@@ -60,7 +60,7 @@ def test_one_process_is_killed_and_its_checkpoint_damaged(cli: Cli) -> None:
 def test_ctrl_c_takes_the_cluster_and_both_runs_down(cli: Cli, tmp_path: Path) -> None:
     drill = cli.start("drill", *SMALL, "--nodes", "1", "--workers", "1")
     assert drill.stderr is not None
-    next(line for line in drill.stderr if "undisturbed, on one process" in line)
+    assert any("undisturbed, on one process" in line for line in drill.stderr)
     os.killpg(drill.pid, signal.SIGINT)
     _, stderr = drill.communicate(timeout=ENOUGH_S)
     assert (drill.returncode, stderr.strip()) == (130, "interrupted")

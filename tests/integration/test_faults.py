@@ -64,7 +64,8 @@ def test_nodes_join_die_and_are_preempted(cluster: Cluster, undisturbed: Finishe
 
     workers = run.workers()
     node_id = workers[0].node_id
-    cluster.drain(node_id, seconds=20)
+    with suspended(workers):  # the command takes seconds to start
+        cluster.drain(node_id, seconds=20)
     wait_for(lambda: len(run.failures()) == 2)
     # Not those that Ray may have started meanwhile: they would never become ready.
     with suspended(workers):
