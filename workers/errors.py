@@ -7,6 +7,7 @@
     │   ├── DataError                    a data set is missing, damaged or of the wrong form
     │   └── RunExistsError               the run id is taken
     ├── StorageError            exit 1   the run folder cannot be read or written
+    │   └── RefusedFileError             a file in it is too large, no file, or somewhere else
     ├── CheckpointError         exit 1   a checkpoint belongs to another job
     │   └── DamagedCheckpointError       one of its files is missing or was changed
     ├── SharedError             exit 1   all workers raise it at the same step; a retry is useless
@@ -57,6 +58,13 @@ class RunExistsError(InputError):
 
 class StorageError(JobError):
     """The run folder cannot be read or written."""
+
+
+class RefusedFileError(StorageError):
+    """What lies in a storage is not what was written there, and is not read or written.
+
+    It is too large, no regular file, or a symbolic link that leads out of its folder.
+    """
 
 
 class CheckpointError(JobError):

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from workers.arithmetic import check_same_arithmetic, device_name
-from workers.checkpoints.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
+from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
+from workers.checkpoints.expected import Expected
+from workers.checkpoints.progress import Best, EpochSums, Progress
 from workers.checkpoints.saver import Saver
 from workers.checkpoints.weights import (
     Weights,
@@ -121,11 +123,19 @@ class _Loop:
         """Load the newest checkpoint that worker 0 finds. All workers load the same one."""
         job, is_worker_0 = self.job, self.worker.rank == 0
         checkpoints = Checkpoints(self.run, job.checkpoint)
-        newest = checkpoints.latest(job.checkpoint_fingerprint) if is_worker_0 else None
+        expected = Expected.of(
+            job,
+            self.model,
+            lambda parameters: build_optimizer(job.training.optimizer, parameters),
+            self.steps_per_epoch,
+            self.num_steps,
+        )
+        newest = checkpoints.latest(job.checkpoint_fingerprint, expected) if is_worker_0 else None
         step = int(self._broadcast(newest.progress.step if newest else 0))
         if not step:
             return
-        checkpoint = newest or checkpoints.load(step, job.checkpoint_fingerprint(step))
+        fingerprint = job.checkpoint_fingerprint(step)
+        checkpoint = newest or checkpoints.load(step, fingerprint, expected)
         self.progress, self.best = checkpoint.progress, checkpoint.best
         load_weights(self.model, checkpoint.model)
         load_optimizer(self.optimizer, self.names, checkpoint.optimizer)

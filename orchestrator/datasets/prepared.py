@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.datasets.shard_file import (
     check_shape,
+    max_bytes,
     num_rows_of,
     open_shard,
     read_shard,
@@ -18,8 +19,8 @@ from orchestrator.datasets.shard_file import (
 )
 from orchestrator.units import show_bytes
 from workers.config import SPLITS, DataShape
-from workers.errors import DataError, InputError
-from workers.storage.storage import Storage
+from workers.errors import DataError, InputError, RefusedFileError
+from workers.storage.storage import LARGE_BYTES, Storage
 from workers.storage.typed_json import parse_object
 
 MANIFEST = "manifest.json"
@@ -58,8 +59,14 @@ class PreparedData:
         num_rows = num_rows_of(self.shape, split, shard)
         return open_shard(self._content(split, shard), self.shape, num_rows)
 
+    def shard_bytes(self, split: str, shard: int) -> bytes:
+        """Return the file of a shard. Raises DataError if it is missing or was changed."""
+        with self._data_errors(split, shard):
+            return self._content(split, shard)
+
     def _content(self, split: str, shard: int) -> bytes:
-        data = self.folder.read(self._name(split, shard))
+        limit = max_bytes(self.shape, num_rows_of(self.shape, split, shard))
+        data = self.folder.read(self._name(split, shard), limit)
         digest, wanted = hashlib.sha256(data).hexdigest(), self.shards[split][shard]["sha256"]
         if digest != wanted:
             raise ValueError(f"its SHA-256 is {digest[:12]}, not {wanted[:12]}")
@@ -77,6 +84,8 @@ class PreparedData:
             yield
         except FileNotFoundError as error:
             raise DataError(f"the shard {where} is missing", cure) from error
+        except RefusedFileError as error:
+            raise DataError(f"the shard {error.cause}", cure) from error
         except ValueError as error:
             raise DataError(
                 f"the shard {where} does not match its manifest: {error}", cure
@@ -103,13 +112,13 @@ class PreparedData:
         StorageError, or DataError if a shard is missing or was changed.
         """
         name = self.folder.name
-        target = storage.child(_PUBLISHED).child(name)
+        target = storage.child(_PUBLISHED).child(name).confined()
         if not target.exists(MANIFEST):
             for split in SPLITS:
                 for shard in range(self.shape.num_shards):
-                    with self._data_errors(split, shard):
-                        target.write(self._name(split, shard), self._content(split, shard))
-            target.write(MANIFEST, self.folder.read(MANIFEST))  # last: it marks the copy complete
+                    target.write(self._name(split, shard), self.shard_bytes(split, shard))
+            # Last: it marks the copy as complete.
+            target.write(MANIFEST, self.folder.read(MANIFEST, LARGE_BYTES))
         return target.uri
 
 
@@ -145,8 +154,9 @@ def open_prepared(
         DataError: the manifest is missing or damaged.
         InputError: `test_head_rows` is larger than the test split.
     """
+    folder = folder.confined()
     try:
-        manifest = parse_object(folder.read(MANIFEST))
+        manifest = parse_object(folder.read(MANIFEST, LARGE_BYTES))
         content = {**manifest["shape"], "test_head_rows": test_head_rows}
         if not standardize:
             content |= {"pixel_mean": 0.0, "pixel_std": 1.0}
@@ -155,7 +165,7 @@ def open_prepared(
         shards = {split: list(manifest["shards"][split]) for split in SPLITS}
         for split, entries in shards.items():
             _check_entries(split, entries, shape)
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RefusedFileError) as error:
         raise DataError(
             f"the manifest of {folder.where()} is damaged: {error!r}",
             f"delete {folder.where()}; the data set is cut again when a job needs it",

@@ -28,6 +28,14 @@ def check_shape(shape: DataShape) -> None:
         raise ValueError(f"images of {shape.height} by {shape.width} pixels are too large")
 
 
+def max_bytes(shape: DataShape, num_rows: int) -> int:
+    """Return the largest size of a file with so many rows, and of what it unfolds to.
+
+    Parquet needs a little more than a byte for a pixel, and less after compression.
+    """
+    return 2**20 + 2 * num_rows * (shape.height * shape.width + 8)
+
+
 def open_shard(data: bytes, shape: DataShape, num_rows: int) -> pq.ParquetFile:
     """Open a shard without reading its rows. Raises ValueError if it does not have this form."""
     try:
@@ -40,7 +48,24 @@ def open_shard(data: bytes, shape: DataShape, num_rows: int) -> pq.ParquetFile:
         raise ValueError(f"its columns are {_describe(columns)}, not {_describe(wanted)}")
     if file.metadata.num_rows != num_rows:
         raise ValueError(f"it has {file.metadata.num_rows} rows, not {num_rows}")
+    _check_chunks(file.metadata, shape, num_rows)
     return file
+
+
+def _check_chunks(metadata: pq.FileMetaData, shape: DataShape, num_rows: int) -> None:
+    """Raise ValueError if the chunks of the columns unfold to more values or bytes than the rows.
+
+    A chunk of a few bytes may stand for billions of values.
+    """
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+    num_values = sum(chunk.num_values for chunk in chunks)
+    wanted = num_rows * (shape.height * shape.width + 1)
+    if num_values != wanted or sum(group.num_rows for group in groups) != num_rows:
+        raise ValueError(f"it has {num_values} values, not {wanted}")
+    num_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
+    if num_bytes > (limit := max_bytes(shape, num_rows)):
+        raise ValueError(f"it unfolds to {num_bytes:,} bytes, more than {limit:,}")
 
 
 def read_shard(file: pq.ParquetFile, shape: DataShape) -> pa.Table:

@@ -76,8 +76,7 @@ def load_shard(options: DoctorOptions) -> Shard:
 
 
 def _first_shard(data: "PreparedData") -> Shard:
-    file = str(data.shards["validation"][0]["file"])
-    return Shard(data.shape.name, data.folder.read(file))
+    return Shard(data.shape.name, data.shard_bytes("validation", 0))
 
 
 def _is_here(name: str, data_dir: Path | None) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PACKAGES = ("ray", "torch", "pyarrow", "numpy", "pydantic")
 """The packages that a cluster must have. All others are sent with the job."""
 DRIVER = "driver"
+_MAX_SHARD_BYTES = 2**30
 _REQUEST_ID = re.compile(r" \(Request ID: \w+\)")
 """The part of an S3 error that differs from request to request."""
 
@@ -149,7 +150,7 @@ def _read_shard(folder: "Storage", name: str) -> tuple[str, str]:
     import pyarrow.parquet as pq
 
     try:
-        content = folder.read(name)
+        content = folder.read(name, _MAX_SHARD_BYTES)
     except FileNotFoundError:
         return "", ""
     try:

@@ -193,8 +193,8 @@ def _check_failures(run: RunFolder, spec: JobSpec) -> None:
 
 def _num_attempts(run: RunFolder) -> int:
     """Return how often the workers of a run have started so far."""
-    return max(
-        (r.get("attempt", 0) for r in run.read_metrics() if r.get("kind") == "start"), default=0
+    return run.use_metrics(
+        lambda records: max((r["attempt"] for r in records if r["kind"] == "start"), default=0)
     )
 
 

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,13 @@ from orchestrator.driver.environment import RAY_DIR, SUBMIT_DIR, told_by_parent
 from orchestrator.driver.supervisor import MAX_RESTARTS, signal_that_ended
 from workers.errors import StorageError
 from workers.records.run_folder import RunFolder
+from workers.storage.lines import Line
+from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
     from orchestrator.spec.job_spec import JobSpec
 
+_LOG = "driver.log"
 _GRACE_S = 5.0
 _NOTE_EVERY_S = 3.0
 
@@ -44,7 +49,8 @@ class RayHereLauncher:
         self._verbose = verbose
         self._process: subprocess.Popen[bytes] | None = None
         self._ray_dir: Path | None = None
-        self._log: Path | None = None
+        self._logs: Storage | None = None
+        """The folder with the driver's log, on this machine."""
         self._descendants: set[psutil.Process] = set()
         self._noted_at = 0.0
         self._restarts_left = MAX_RESTARTS
@@ -64,10 +70,11 @@ class RayHereLauncher:
     def _start(self, run: RunFolder, previous_death: str = "") -> None:
         """`previous_death`: what ended the driver before this one."""
         self._ray_dir = Path(tempfile.mkdtemp(prefix="rnnjob-", dir=short_temp_dir()))
-        self._log = self._log_path(run)
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**driver_environment(self._ray_dir), **told_by_parent(previous_death)}
-        with open(self._log, "ab") as log:
+        is_local = run.storage.local_path is not None
+        self._logs = run.storage.child(run.LOGS) if is_local else Storage(str(self._ray_dir))
+        self._logs.create()
+        with self._logs.open_to_append(_LOG) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator.driver", run.storage.uri],
                 # Python and Ray look for modules in the working directory first, and a user's
@@ -79,10 +86,6 @@ class RayHereLauncher:
                 stderr=None if self._verbose else log,
                 start_new_session=True,  # this process handles Ctrl-C
             )
-
-    def _log_path(self, run: RunFolder) -> Path:
-        assert self._ray_dir is not None
-        return (run.storage.local_path or self._ray_dir) / run.LOGS / "driver.log"
 
     def is_alive(self, run: RunFolder) -> bool:
         if self._process is None:
@@ -108,10 +111,9 @@ class RayHereLauncher:
                 self._descendants.update(psutil.Process(driver).children(recursive=True))
 
     def why_it_ended(self, run: RunFolder) -> str:
-        if self._log is None or not self._log.exists():
-            return ""
-        lines = self._log.read_text(errors="replace").splitlines()
-        last = next((line for line in reversed(lines) if line.strip()), "")
+        last = ""
+        with contextlib.suppress(FileNotFoundError, StorageError):
+            last = self._logs.read_lines(_LOG, _last_text) if self._logs else ""
         return f"it last printed: {last}" if last else ""
 
     def kill(self, run: RunFolder) -> bool:
@@ -127,6 +129,12 @@ class RayHereLauncher:
         if self._ray_dir and self._ray_dir.exists():
             _end([*self._descendants, *_processes_of(self._ray_dir)], _GRACE_S)
             shutil.rmtree(self._ray_dir, ignore_errors=True)
+
+
+def _last_text(lines: Iterator[Line]) -> str:
+    """Return the last line that is not blank; empty if all are."""
+    last = deque((line.data for line in lines if line.data.strip()), maxlen=1)
+    return b"".join(last).decode(errors="replace")
 
 
 def driver_environment(ray_dir: Path) -> dict[str, str]:

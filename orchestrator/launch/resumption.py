@@ -161,6 +161,6 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _without_reached_limit(spec: JobSpec, run: RunFolder) -> JobSpec:
     """Remove a `limits.steps` at which the run has ended: it would end again at once."""
-    steps = max((record.get("step", 0) for record in run.read_metrics()), default=0)
+    steps = run.use_metrics(lambda records: max((r["step"] for r in records), default=0))
     is_reached = spec.limits.steps is not None and steps >= spec.limits.steps
     return spec.with_values({"limits.steps": None}) if is_reached else spec

@@ -3,7 +3,8 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,7 +89,7 @@ def gather(observer: Observer, connect: Callable[[str], Connection], storage: St
         status=status,
         command=lambda verb, *more: runs.next_command(run, verb, *more),
         log=_last_log_lines(run),
-        progress=_progress(run.read_metrics()),
+        progress=run.use_metrics(_progress),
         restarts=tuple(restart_lines(run)),
         request=ResourceRequest.of(spec) if spec else None,
         job=asked.job,
@@ -151,11 +152,11 @@ def _last_log_lines(run: RunFolder) -> tuple[str, ...]:
     return ()
 
 
-def _progress(records: list[dict[str, Any]]) -> str:
-    steps = [record for record in records if record.get("kind") in ("step", "epoch")]
-    if not steps:
+def _progress(records: Iterable[dict[str, Any]]) -> str:
+    steps = (record for record in records if record.get("kind") in ("step", "epoch"))
+    last = next(iter(deque(steps, maxlen=1)), None)
+    if last is None:
         return ""
-    last = steps[-1]
     loss = last.get("loss", last.get("train_loss"))
     told = f"step {last.get('step')}" + (f", loss {loss:.4f}" if loss is not None else "")
     at = last.get("time")

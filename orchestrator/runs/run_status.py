@@ -5,9 +5,9 @@ import socket
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_type_hints
 
-from workers.errors import NoSuchRunError
+from workers.errors import NoSuchRunError, RefusedFileError
 from workers.records.run_folder import RunFolder
-from workers.storage.typed_json import mistyped_key
+from workers.storage.typed_json import Json, mistyped_key, parse_object
 
 SCHEMA_VERSION = 1
 QUEUED, PENDING, RUNNING, RESTARTING = "QUEUED", "PENDING", "RUNNING", "RESTARTING"
@@ -84,12 +84,25 @@ def write_status(run: RunFolder, status: RunStatus) -> RunStatus:
     return status
 
 
+def read_status_file(run: RunFolder) -> Json | None:
+    """Return the content of status.json; None if it is missing or not a JSON object.
+
+    Raises NoSuchRunError if it is no file that is read, StorageError if it cannot be read.
+    """
+    try:
+        return parse_object(run.storage.read(run.STATUS))
+    except RefusedFileError as error:
+        raise NoSuchRunError(error.cause, error.cure) from error
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def read_status(run: RunFolder) -> RunStatus:
     """Read status.json. The state is FAILED if the process that ran the job here is gone.
 
     Raises NoSuchRunError if the folder holds no run, StorageError if it cannot be read.
     """
-    content = run.read_json(run.STATUS)
+    content = read_status_file(run)
     if content is None or "state" not in content:
         raise NoSuchRunError(f"{run.storage.where()} holds no run", "see rnnjob list")
     if key := mistyped_key(content, _STATUS_TYPES):

@@ -11,6 +11,7 @@ from orchestrator.runs.run_status import (
     QUEUED,
     RunStatus,
     read_status,
+    read_status_file,
     this_process,
     write_status,
 )
@@ -105,7 +106,7 @@ def find_run(storage: Storage, name: str) -> RunFolder:
     if name != LAST and not _RUN_ID.fullmatch(name):
         raise NoSuchRunError(f"'{name}' cannot be a run id", "see rnnjob list")
     run = RunFolder(storage.child(name))
-    if name != LAST and run.read_json(run.STATUS) is not None:
+    if name != LAST and read_status_file(run) is not None:
         return run
     ids = [status.run_id for status in list_runs(storage)]
     matches = ids[:1] if name == LAST else [run_id for run_id in ids if run_id.startswith(name)]

@@ -20,7 +20,9 @@ from orchestrator.cluster.kuberay.code_bootstrap import read_wheel
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
 from tests.unit.runs.whole_records import epoch, start, step
 from tests.unit.simulated import single, tiny_job
-from workers.checkpoints.checkpoint import Checkpoint, Checkpoints, Progress
+from tests.unit.workers.checkpoints.expectations import expected_like
+from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
+from workers.checkpoints.progress import Progress
 from workers.config import CheckpointConfig, TrainJob
 from workers.errors import DamagedCheckpointError, InputError, RunExistsError, StorageError
 from workers.records.metrics_log import MetricsLog
@@ -200,15 +202,16 @@ def checkpoint_at(step: int, best_epoch: int = 0) -> Checkpoint:
 
 def test_checkpoints_are_kept_and_loaded_and_damaged_ones_are_skipped(run: RunFolder) -> None:
     kept = Checkpoints(run, CheckpointConfig(keep_latest=2, keep_best=0))
+    expected = expected_like(checkpoint_at(0))
     for number in (1, 2, 3):
         kept.save(checkpoint_at(number))
     assert kept.steps() == [2, 3]
-    assert torch.equal(kept.load(3, "a" * 64).model["w"], torch.full((2, 3), 3.0))
+    assert torch.equal(kept.load(3, "a" * 64, expected).model["w"], torch.full((2, 3), 3.0))
     damaged = "checkpoints/step-00000003/model.safetensors"
     run.storage.write(damaged, run.storage.read(damaged)[:-1])
     with pytest.raises(DamagedCheckpointError, match="s3://bucket/"):
-        kept.load(3, "a" * 64)
-    latest = kept.latest(lambda _: "a" * 64)
+        kept.load(3, "a" * 64, expected)
+    latest = kept.latest(lambda _: "a" * 64, expected)
     assert latest is not None and latest.progress.step == 2
     kept.save(checkpoint_at(2))
     assert kept.steps() == [2], "the damaged checkpoint was not deleted"

@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import Cli
 from tests.integration.faulty_proxy import FAULTS, FaultyProxy, Outage, outages
 from tests.integration.test_s3 import CREDENTIALS, at, options, port
-from tests.unit.simulated import single, tiny_job
+from tests.unit.simulated import expected_of, single, tiny_job
 from workers.checkpoints.background_writer import CheckpointWriter
 from workers.checkpoints.checkpoint import Checkpoints
 from workers.config import TrainJob
@@ -64,7 +64,7 @@ def good_steps(job: TrainJob) -> list[int]:
     kept = Checkpoints(RunFolder.at(job.run_uri), job.checkpoint)
     steps = kept.steps()
     for step in steps:
-        kept.load(step, job.fingerprint)
+        kept.load(step, job.fingerprint, expected_of(job))
     return steps
 
 
@@ -126,7 +126,7 @@ def test_a_process_killed_between_two_files_of_a_checkpoint_costs_steps_but_no_b
     code = f"""
         import os, signal
         from pathlib import Path
-        from tests.unit.simulated import single, tiny_job
+        from tests.unit.simulated import expected_of, single, tiny_job
         from workers.storage.storage import Storage
         from workers.train import train
 

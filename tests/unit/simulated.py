@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from workers.checkpoints.expected import Expected
 from workers.config import (
     SPLITS,
     AugmentConfig,
@@ -19,8 +20,10 @@ from workers.config import (
     TrainingConfig,
     TrainJob,
 )
+from workers.models.recurrent import build_model
+from workers.optimizer import build_optimizer
 from workers.records.run_folder import StopRequest
-from workers.shards.order import hosted_shards
+from workers.shards.order import hosted_shards, steps_per_epoch
 from workers.shards.rows import Rows, ShardData
 from workers.worker import Notice, SingleProcessWorker, add_in_order
 
@@ -77,6 +80,18 @@ def tiny_job(
         checkpoint=CheckpointConfig(**(checkpoint or {})),
         log=LogConfig(),
         cpus_per_worker=cpus,
+    )
+
+
+def expected_of(job: TrainJob) -> Expected:
+    """Return what the checkpoints of a job hold."""
+    per_epoch = steps_per_epoch(job.data.train_rows, job.data.num_shards, job.rows_per_shard_step)
+    return Expected.of(
+        job,
+        build_model(job.model, job.data, seed=0),
+        lambda parameters: build_optimizer(job.training.optimizer, parameters),
+        per_epoch,
+        job.training.steps or job.training.epochs * per_epoch,
     )
 
 

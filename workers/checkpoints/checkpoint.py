@@ -6,7 +6,7 @@
         model.safetensors      parameters
         optimizer.safetensors  the optimizer's tensors
         best.safetensors       parameters of the best epoch so far
-        state.json             how far the job is; see `Progress`
+        state.json             how far the job is; see `workers.checkpoints.progress`
         manifest.json          SHA-256 of each file above; written last
 
 If a step is saved again, its new files are written beside the old ones, as `1.model.safetensors`
@@ -21,104 +21,32 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from workers.config import CheckpointConfig, Metric
-from workers.errors import CheckpointError, DamagedCheckpointError, StorageError
+from workers.checkpoints.expected import Expected, max_bytes
+from workers.checkpoints.progress import Progress, check_types
+from workers.config import CheckpointConfig
+from workers.errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    RefusedFileError,
+    StorageError,
+)
 from workers.records.run_folder import RunFolder
-from workers.storage.storage import Storage
+from workers.storage.storage import LARGE_BYTES, Storage
 from workers.storage.typed_json import mistyped_key, parse_object
 
 SCHEMA_VERSION = 1
 _MANIFEST = "manifest.json"
-_FILES = ("model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json")
 _PREFIX = "step-"
 _STEP = re.compile(_PREFIX + "([0-9]{8,18})")
 _MAX_GENERATION = 2**31
-T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class EpochSums:
-    """Sums over all shards since the epoch began. Times are in seconds."""
-
-    loss_sum: float = 0.0
-    num_correct: int = 0
-    num_rows: int = 0
-    data_s: float = 0.0
-    compute_s: float = 0.0
-    exchange_s: float = 0.0
-    wall_s: float = 0.0
-
-
-@dataclass
-class Best:
-    """The validation results of the best epoch so far."""
-
-    epoch: int
-    accuracy: float
-    loss: float
-
-    def beats(self, other: "Best | None", metric: Metric) -> bool:
-        """Return whether this is better by the metric. If it is equal, the other one decides."""
-        return other is None or self._rank(metric) > other._rank(metric)
-
-    def _rank(self, metric: Metric) -> tuple[float, float]:
-        rank = (self.accuracy, -self.loss)
-        return rank if metric == "validation_accuracy" else rank[::-1]
-
-
-@dataclass
-class Progress:
-    """How far a job is."""
-
-    epoch: int = 0
-    """Number of finished epochs."""
-    step: int = 0
-    """Number of finished steps over all epochs."""
-    step_in_epoch: int = 0
-    """Number of finished steps of the present epoch."""
-    sums: EpochSums = field(default_factory=EpochSums)
-    best: Best | None = None
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    """The `epoch` records of the finished epochs."""
-
-    @property
-    def is_best(self) -> bool:
-        """Whether this is the end of the best epoch so far."""
-        at_end = self.step_in_epoch == 0
-        return at_end and self.best is not None and self.best.epoch == self.epoch
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Progress":
-        """Return the progress in a state.json. Raises ValueError, KeyError or TypeError."""
-        best, sums = content["best"], _typed(EpochSums, content["sums"])
-        progress = cls(
-            **{**content, "sums": sums, "best": None if best is None else _typed(Best, best)}
-        )
-        _check_types(content, {"epoch": int, "step": int, "step_in_epoch": int, "epochs": list})
-        if min(progress.epoch, progress.step, progress.step_in_epoch, sums.num_rows) < 0:
-            raise ValueError("a count is below zero")
-        if not all(isinstance(epoch, dict) for epoch in progress.epochs):
-            raise ValueError("an entry of epochs is not a record")
-        return progress
-
-
-def _typed(cls: type[T], content: dict[str, Any]) -> T:
-    _check_types(content, get_type_hints(cls))
-    return cls(**content)
-
-
-def _check_types(content: dict[str, Any], types: dict[str, Any]) -> None:
-    """Raise ValueError if a value has another type."""
-    if key := mistyped_key(content, types):
-        raise ValueError(f"{key} is {str(content[key])[:80]!r}")
 
 
 @dataclass
@@ -147,8 +75,7 @@ class Checkpoints:
         Raises StorageError if the write fails. Then the earlier checkpoints are kept.
         """
         step = checkpoint.progress.step
-        self._delete_after(step)
-        earlier = _manifest(self._storage.child(_name(step)))
+        earlier = self._make_way(step)
         try:
             self._write(checkpoint, earlier)
         except StorageError:
@@ -169,41 +96,37 @@ class Checkpoints:
         manifest = _manifest_of(checkpoint.progress, files, generation)
         folder.write(_MANIFEST, json.dumps(manifest).encode())
 
-    def _delete_after(self, step: int) -> None:
-        """Delete later checkpoints. They are damaged: else the run would have gone on from them."""
-        for later in self.steps():
-            if later > step:
-                self._storage.delete(_name(later))
+    def _make_way(self, step: int) -> dict[str, Any]:
+        """Return the manifest of an earlier checkpoint of a step; empty if there is none.
+
+        Deletes what is damaged: a checkpoint of that step without a manifest, and all later ones.
+        Else the run would have gone on from them.
+        """
+        steps = self.steps()
+        earlier = _manifest(self._storage.child(_name(step))) if step in steps else {}
+        for other in steps:
+            if other > step or (other == step and not earlier):
+                self._storage.delete(_name(other))
+        return earlier
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, damaged or not, in ascending order."""
         matches = [_STEP.fullmatch(name) for name in self._storage.list()]
         return sorted(int(match[1]) for match in matches if match)
 
-    def load(self, step: int, fingerprint: str) -> Checkpoint:
+    def load(self, step: int, fingerprint: str, expected: Expected) -> Checkpoint:
         """Return the checkpoint of a step.
 
-        Raises DamagedCheckpointError if a file is missing or damaged, CheckpointError if the
-        checkpoint belongs to another job.
+        `expected`: what a checkpoint of the job holds. Nothing larger is read.
+
+        Raises DamagedCheckpointError if a file is missing or damaged, or holds something else;
+        CheckpointError if the checkpoint belongs to another job.
         """
         folder = self._storage.child(_name(step))
-        where = folder.where()
         try:
-            manifest = parse_object(folder.read(_MANIFEST))
-            generation = _generation(manifest)
-            files = {name: folder.read(_stored_as(name, generation)) for name in _FILES}
-            for name, data in files.items():
-                if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
-                    raise DamagedCheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
-            state = parse_object(files["state.json"])
-            _check_types(state, {"fingerprint": str})
-            checkpoint = Checkpoint(
-                fingerprint=state["fingerprint"],
-                progress=Progress.from_json(state["progress"]),
-                model=safetensors.torch.load(files["model.safetensors"]),
-                optimizer=safetensors.torch.load(files["optimizer.safetensors"]),
-                best=safetensors.torch.load(files["best.safetensors"]),
-            )
+            return _load(folder, step, fingerprint, expected)
+        except RefusedFileError as error:
+            raise DamagedCheckpointError(error.cause) from error
         except (
             FileNotFoundError,
             ValueError,
@@ -212,31 +135,23 @@ class Checkpoints:
             AttributeError,
             SafetensorError,
         ) as error:
-            raise DamagedCheckpointError(f"{where} is incomplete or damaged: {error!r}") from error
-        wanted = _manifest_of(checkpoint.progress, files, generation)
-        if manifest != wanted or checkpoint.progress.step != step:
             raise DamagedCheckpointError(
-                f"{where}/{_MANIFEST} is damaged: it describes another checkpoint"
-            )
-        if checkpoint.fingerprint != fingerprint:
-            raise CheckpointError(
-                f"{where} belongs to another job: fingerprint {checkpoint.fingerprint[:12]}, "
-                f"not {fingerprint[:12]}",
-                "start a new run for a changed spec",
-            )
-        return checkpoint
+                f"{folder.where()} is incomplete or damaged: {error!r}"
+            ) from error
 
-    def latest(self, fingerprint_of: Callable[[int], str]) -> Checkpoint | None:
+    def latest(self, fingerprint_of: Callable[[int], str], expected: Expected) -> Checkpoint | None:
         """Return the newest undamaged checkpoint; None if there is none.
 
         Damaged ones are skipped with a warning. Raises CheckpointError if a checkpoint belongs to
         another job.
 
-        `fingerprint_of`: returns the fingerprint that the checkpoint of a step must have.
+        Args:
+            fingerprint_of: returns the fingerprint that the checkpoint of a step must have.
+            expected: see `load`.
         """
         for step in reversed(self.steps()):
             try:
-                return self.load(step, fingerprint_of(step))
+                return self.load(step, fingerprint_of(step), expected)
             except DamagedCheckpointError as error:
                 log.warning("skipping a damaged checkpoint: %s", error.cause)
         return None
@@ -252,6 +167,45 @@ class Checkpoints:
         for step in steps:
             if step not in keep:
                 self._storage.delete(_name(step))
+
+
+def _load(folder: Storage, step: int, fingerprint: str, expected: Expected) -> Checkpoint:
+    """Return the checkpoint in a folder. Raises also what its damage causes in a parser."""
+    where = folder.where()
+    manifest = parse_object(folder.read(_MANIFEST))
+    generation = _generation(manifest)
+    files: dict[str, bytes] = {}
+
+    def read(name: str, limit: int) -> bytes:
+        files[name] = folder.read(_stored_as(name, generation), limit)
+        if hashlib.sha256(files[name]).hexdigest() != manifest["sha256"][name]:
+            raise DamagedCheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
+        return files[name]
+
+    # First: a checkpoint of another job may well hold more than this one's.
+    state = parse_object(read("state.json", LARGE_BYTES))
+    check_types(state, {"fingerprint": str})
+    if state["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            f"{where} belongs to another job: fingerprint {state['fingerprint'][:12]}, "
+            f"not {fingerprint[:12]}",
+            "start a new run for a changed spec",
+        )
+    model_bytes, optimizer_bytes = max_bytes(expected.model), max_bytes(expected.optimizer)
+    checkpoint = Checkpoint(
+        fingerprint,
+        Progress.from_json(state["progress"]),
+        safetensors.torch.load(read("model.safetensors", model_bytes)),
+        safetensors.torch.load(read("optimizer.safetensors", optimizer_bytes)),
+        safetensors.torch.load(read("best.safetensors", model_bytes)),
+    )
+    wanted = _manifest_of(checkpoint.progress, files, generation)
+    if manifest != wanted or checkpoint.progress.step != step:
+        raise DamagedCheckpointError(
+            f"{where}/{_MANIFEST} is damaged: it describes another checkpoint"
+        )
+    expected.check(checkpoint.progress, checkpoint.model, checkpoint.optimizer, checkpoint.best)
+    return checkpoint
 
 
 def _name(step: int) -> str:
@@ -297,5 +251,5 @@ def _manifest(folder: Storage) -> dict[str, Any]:
     """Return the manifest in a folder; empty if it is missing or damaged."""
     try:
         return parse_object(folder.read(_MANIFEST))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RefusedFileError):
         return {}

@@ -19,16 +19,20 @@
 
 import json
 import math
-import os
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
-from workers.errors import StorageError
+from workers.errors import RefusedFileError, StorageError
 from workers.records.record_kinds import is_record
-from workers.storage.storage import Storage, storage_errors
+from workers.storage.lines import Line
+from workers.storage.storage import LARGE_BYTES, SMALL_BYTES, Storage
 from workers.storage.typed_json import Json, mistyped_key, parse_object
 
+T = TypeVar("T")
 _LONGEST_POLL_S = 30.0
+_MAX_FAILURES_BYTES = 2**24
 
 WORKER, DRIVER, PREEMPTION, RESUME = "worker", "driver", "preemption", "resume"
 """The kinds of entries in failures.jsonl. The first two count towards `limits.max_failures`. A
@@ -66,7 +70,7 @@ class RunFolder:
     """The folder for the files of Ray Train. It is removed when training has ended."""
 
     def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+        self.storage = storage.confined()
 
     @classmethod
     def at(cls, uri: str) -> "RunFolder":
@@ -91,10 +95,14 @@ class RunFolder:
         self.storage.write(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> Json | None:
-        """Return the content of a JSON file; None if it is missing or not a JSON object."""
+        """Return the content of a JSON file.
+
+        None if it is missing, not a JSON object, or no file that is read: see `Storage.read`.
+        """
+        limit = LARGE_BYTES if name == self.RESULT else SMALL_BYTES
         try:
-            return parse_object(self.storage.read(name))
-        except (FileNotFoundError, ValueError):
+            return parse_object(self.storage.read(name, limit))
+        except (FileNotFoundError, ValueError, RefusedFileError):
             return None
 
     def read_metrics(self) -> list[Json]:
@@ -102,14 +110,17 @@ class RunFolder:
 
         Lines that are not a valid record are left out, such as a last line that is incomplete.
         """
-        return _records(self._read_lines(self.METRICS))
+        return self.use_metrics(list)
 
-    def _read_lines(self, name: str) -> list[bytes]:
-        """Return the lines of a file; none if it is missing."""
+    def use_metrics(self, use: Callable[[Iterator[Json]], T]) -> T:
+        """Return what `use` makes of the records of metrics.jsonl, which are read one by one.
+
+        It may be called more than once. Raises StorageError.
+        """
         try:
-            return self.storage.read(name).splitlines()
+            return self.storage.read_lines(self.METRICS, lambda lines: use(_records(lines)))
         except FileNotFoundError:
-            return []
+            return use(iter(()))
 
     def ask_to_stop(self, request: StopRequest) -> None:
         """Write stop.json. An earlier request stays, unless the new one is to stop at once."""
@@ -134,8 +145,12 @@ class RunFolder:
 
     def failures(self) -> list[Json]:
         """Return all entries, oldest first: kind, reason, Unix time; deadline of a preemption."""
-        parsed = [_parsed(line) for line in self._read_lines(self.FAILURES)]
-        return [entry for entry in parsed if entry and mistyped_key(entry, _ENTRY_TYPES) is None]
+        try:
+            return self.storage.read_lines(
+                self.FAILURES, lambda lines: list(_entries(lines)), max_bytes=_MAX_FAILURES_BYTES
+            )
+        except FileNotFoundError:
+            return []
 
     def num_failures(self) -> int:
         """Return how many failures count towards the limit, since the last submit or resume."""
@@ -158,14 +173,18 @@ class RunFolder:
             self.storage.delete_file(name)
 
 
-def _records(lines: list[bytes]) -> list[Json]:
-    parsed = [_parsed(line) for line in lines]
-    return [record for record in parsed if record and is_record(record)]
+def _records(lines: Iterator[Line]) -> Iterator[Json]:
+    return (record for record in map(_parsed, lines) if record and is_record(record))
 
 
-def _parsed(line: bytes) -> Json | None:
+def _entries(lines: Iterator[Line]) -> Iterator[Json]:
+    parsed = map(_parsed, lines)
+    return (entry for entry in parsed if entry and mistyped_key(entry, _ENTRY_TYPES) is None)
+
+
+def _parsed(line: Line) -> Json | None:
     try:
-        return parse_object(line)
+        return parse_object(line.data)
     except ValueError:
         return None
 
@@ -208,8 +227,7 @@ class MetricsTail:
 
         A restart of the workers writes the file again. Then all its records are returned again.
         """
-        local = self._run.storage.local_path
-        if local is None:
+        if self._run.storage.local_path is None:
             records = self._run.read_metrics()
             num_starts = sum(record["kind"] == "start" for record in records)
             is_rewritten = num_starts != self._num_starts or len(records) < self._num_seen
@@ -217,15 +235,19 @@ class MetricsTail:
             self._num_seen, self._num_starts = len(records), num_starts
             return new
         try:
-            path = local / self._run.METRICS
-            with storage_errors("read", str(path)), open(path, "rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                if inode != self._inode:
-                    self._inode, self._offset = inode, 0
-                file.seek(self._offset)
-                data = file.read()
+            return self._run.storage.read_lines(
+                self._run.METRICS, lambda lines: list(_records(self._whole(lines))), self._start
+            )
         except FileNotFoundError:
             return []
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return _records(whole.splitlines())
+
+    def _start(self, inode: int) -> int:
+        if inode != self._inode:
+            self._inode, self._offset = inode, 0
+        return self._offset
+
+    def _whole(self, lines: Iterator[Line]) -> Iterator[Line]:
+        for line in lines:
+            if line.is_whole:
+                self._offset = line.end
+                yield line

@@ -5,8 +5,9 @@ import logging
 import time
 from collections.abc import Iterator
 
-from workers.errors import StorageError
+from workers.errors import RefusedFileError, StorageError
 from workers.records.run_folder import RunFolder
+from workers.storage.storage import LARGE_BYTES
 
 _FLUSH_S = 10.0
 _PACKAGES = ("orchestrator", "workers")
@@ -37,8 +38,11 @@ class RunLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record) + "\n"
-        if path := self._storage.local_path:
-            with contextlib.suppress(OSError), open(path / self._file, "ab") as file:
+        if self._storage.local_path:
+            with (
+                contextlib.suppress(OSError, StorageError),
+                self._storage.open_to_append(self._file) as file,
+            ):
                 file.write(_encoded(line))
             return
         self._lines.append(line)
@@ -56,8 +60,8 @@ class RunLog(logging.Handler):
 
     def _read(self) -> str:
         try:
-            return self._storage.read(self._file).decode(errors="replace")
-        except FileNotFoundError:
+            return self._storage.read(self._file, LARGE_BYTES).decode(errors="replace")
+        except (FileNotFoundError, RefusedFileError):
             return ""
 
     def close(self) -> None:

@@ -20,10 +20,8 @@ class GrowingFile:
         storage.write(name, content)
         self._storage, self._name = storage, name
         self._lock = threading.Lock()
-        local = storage.local_path
-        # Unbuffered: a buffer would lose the data that a full disk did not accept.
-        self._file = open(local / name, "ab", buffering=0) if local else None  # noqa: SIM115
-        self._pending = bytearray(b"" if local else content)
+        self._file = storage.open_to_append(name) if storage.local_path else None
+        self._pending = bytearray(b"" if self._file else content)
         """The data that the next flush writes: for a remote file, the whole content."""
 
     @property

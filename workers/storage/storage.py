@@ -2,25 +2,35 @@
 
 File names are relative to the folder, with `/` between the parts. Writes are atomic: a reader sees
 the whole file or no file.
+
+What is read may be a stranger's. So a read has a limit in bytes, only regular files are opened, and
+in a folder that is `confined` no symbolic link is followed out of it.
 """
 
 import contextlib
 import copy
 import os
 import re
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from workers.errors import InputError, StorageError
+from workers.storage import lines, local_files
+from workers.storage.lines import Line
 from workers.storage.retries import Retries
 from workers.storage.s3 import open_s3
 
 T = TypeVar("T")
+SMALL_BYTES = 2**20
+"""The limit for documents of a fixed form. Ours have some kilobytes."""
+LARGE_BYTES = 2**26
+"""The limit for documents that grow with the epochs of a job or the shards of a data set."""
+_MAX_BYTES_IN_LINES = 2**34
+"""The limit for a file that is read in lines: hours of zeros are not worth waiting for."""
 _PASSWORD = re.compile(r"[^/@]*:.*@", re.DOTALL)
 """Matches user:password@ after the scheme of a URI. A password may contain a slash."""
 _OBJECT_STORES = ("s3", "gs", "gcs")
@@ -107,6 +117,8 @@ class Storage:
             self.uri = root
         self._root: str = root.rstrip("/") or "/"
         self._retries: Retries | None = None
+        self._boundary: str | None = None
+        """The folder out of which no symbolic link is followed."""
 
     def __repr__(self) -> str:
         return f"Storage({self.where()!r})"
@@ -125,6 +137,15 @@ class Storage:
         base, mark, options = self.uri.partition("?" if "://" in self.uri else "\0")
         child.uri = f"{base.rstrip('/')}/{name}{mark}{options}"
         return child
+
+    def confined(self) -> "Storage":
+        """Return the same folder, in which no symbolic link that leads out of it is followed.
+
+        The folder itself may be a link, or lie behind one. The same holds for its children.
+        """
+        copied = copy.copy(self)
+        copied._boundary = self._boundary or self._root
+        return copied
 
     def with_retries(self) -> "Storage":
         """Return the same folder for a process that keeps a job alive.
@@ -156,16 +177,28 @@ class Storage:
 
     @property
     def filesystem_and_path(self) -> tuple[fs.FileSystem, str]:
-        """The file system, and the path of the folder in it."""
-        return self._fs, self._root
+        """The file system, and the path of the folder in it. Raises RefusedFileError."""
+        return self._fs, self._path()
 
     def where(self, name: str = "") -> str:
         """Return the location of a file, or of the folder, as messages show it."""
         path = f"{self._root}/{name}" if name else self._root
         return path if self.local_path else f"{self._fs.type_name}://{path}"
 
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}" if name else self._root
+    def _path(self, name: str = "", follow: bool = True) -> str:
+        """Return the path of a file, or of the folder, for the file system.
+
+        `follow`: whether the operation follows a symbolic link in the last part of the path.
+
+        Raises RefusedFileError if the path leads out of the folder that confines this one.
+        """
+        path = f"{self._root}/{name}" if name else self._root
+        if self.local_path is None or path == self._boundary:
+            return path
+        if follow:
+            return local_files.resolve(path, self._boundary)
+        parent, _, last = path.rpartition("/")
+        return f"{local_files.resolve(parent or '/', self._boundary)}/{last}"
 
     def _do(self, action: str, name: str, operation: Callable[[], T]) -> T:
         """Run an operation that may be repeated; retry it if this storage has retries."""
@@ -178,7 +211,7 @@ class Storage:
 
     def create(self) -> None:
         """Create the folder and its parents. Do nothing if it exists."""
-        self._do("create", "", lambda: self._fs.create_dir(self._root, recursive=True))
+        self._do("create", "", lambda: self._fs.create_dir(self._path(), recursive=True))
 
     def create_new(self) -> bool:
         """Create the folder. Return False if it exists.
@@ -201,64 +234,120 @@ class Storage:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file atomically: readers see the old content or the new."""
-        path = self._path(name)
-        local = self.local_path is not None
-        self._do("write", name, lambda: _replace(path, data) if local else self._put(path, data))
+        put = self._put if self.local_path is None else local_files.replace
+        self._do("write", name, lambda: put(self._path(name, follow=False), data))
 
     def _put(self, path: str, data: bytes) -> None:
         # An object store shows an object only after it is complete.
         with self._fs.open_output_stream(path) as stream:
             stream.write(data)
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a file. Raises FileNotFoundError if it does not exist."""
+    def open_to_append(self, name: str) -> BinaryIO:
+        """Open a file of a local folder to append to it. A remote storage cannot append.
+
+        Raises StorageError.
+        """
+        with storage_errors("write", self.where(name)):
+            return local_files.open_to_append(self._path(name))
+
+    def read(self, name: str, max_bytes: int = SMALL_BYTES) -> bytes:
+        """Return the content of a file.
+
+        Raises FileNotFoundError if it does not exist, RefusedFileError if it has more than
+        `max_bytes` or is no regular file.
+        """
 
         def read() -> bytes:
-            with self._fs.open_input_stream(self._path(name)) as stream:
-                data: bytes = stream.read()
+            with self._opened(name, max_bytes) as (file, size):
+                data: bytes = file.read(size)
                 return data
 
         return self._do("read", name, read)
 
+    def read_lines(
+        self,
+        name: str,
+        use: Callable[[Iterator[Line]], T],
+        start: Callable[[int], int] = lambda _: 0,
+        max_bytes: int = _MAX_BYTES_IN_LINES,
+    ) -> T:
+        """Return what `use` makes of the lines of a file. They are read one after the other.
+
+        Args:
+            use: called again if a remote storage fails meanwhile.
+            start: returns the position of the first line that is wanted. It is given a number that
+                tells a local file from a later one of the same name.
+            max_bytes: see `read`.
+
+        Raises as `read`.
+        """
+
+        def read() -> T:
+            with self._opened(name, max_bytes) as (file, size):
+                inode = os.fstat(file.fileno()).st_ino if self.local_path else 0
+                return use(lines.split(file, start(inode), size))
+
+        return self._do("read", name, read)
+
+    @contextlib.contextmanager
+    def _opened(self, name: str, max_bytes: int) -> Iterator[tuple[Any, int]]:
+        """Open a file to read it, and return it with its size in bytes."""
+        path, is_local = self._path(name), self.local_path is not None
+        opened: Any = local_files.open_regular(path) if is_local else self._fs.open_input_file(path)
+        with opened as file:
+            size: int = os.fstat(file.fileno()).st_size if is_local else file.size()
+            if size > max_bytes:
+                why = f"has {size:,} bytes, and no more than {max_bytes:,} are read"
+                raise local_files.refusal(self.where(name), why)
+            yield file, size
+
     def exists(self, name: str = "") -> bool:
-        info = self._do("read", name, lambda: self._fs.get_file_info(self._path(name)))
+        info = self._do(
+            "read", name, lambda: self._fs.get_file_info(self._path(name, follow=False))
+        )
         return bool(info.type != fs.FileType.NotFound)
+
+    # Here and not below: the name `list` is a method's from there on.
+    def _names(self, path: str) -> list[str]:
+        if self.local_path is None:
+            selector = fs.FileSelector(path, allow_not_found=True)
+            return [info.base_name for info in self._fs.get_file_info(selector)]
+        with contextlib.suppress(FileNotFoundError):
+            return [entry.name for entry in Path(path).iterdir()]
+        return []
+
+    def _sizes(self) -> list[int]:
+        if self.local_path:
+            return local_files.sizes(self._path())
+        selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
+        infos = self._fs.get_file_info(selector)
+        return [info.size for info in infos if info.type == fs.FileType.File]
 
     def list(self, name: str = "") -> list[str]:
         """Return the sorted names of what a folder contains directly; none if it is missing."""
-        selector = fs.FileSelector(self._path(name), allow_not_found=True)
-        infos = self._do("list", name, lambda: self._fs.get_file_info(selector))
-        return sorted(info.base_name for info in infos)
+        return sorted(self._do("list", name, lambda: self._names(self._path(name))))
 
     def usage(self) -> tuple[int, int]:
         """Return the number of files in the folder and its subfolders, and their size in bytes."""
-        selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
-        infos = self._do("list", "", lambda: self._fs.get_file_info(selector))
-        sizes = [info.size for info in infos if info.type == fs.FileType.File]
+        sizes = self._do("list", "", self._sizes)
         return len(sizes), sum(sizes)
 
     def delete(self, name: str = "") -> None:
-        """Delete a folder and all its content. Do nothing if it is missing."""
+        """Delete a folder and all its content. Do nothing if it is missing.
+
+        A symbolic link is deleted, and not what it leads to.
+        """
 
         def delete() -> None:
+            path = self._path(name, follow=False)
+            if self.local_path:
+                local_files.remove(path)
+                return
             with contextlib.suppress(FileNotFoundError):
-                self._fs.delete_dir(self._path(name))
+                self._fs.delete_dir(path)
 
         self._do("delete", name, delete)
 
     def delete_file(self, name: str) -> None:
         with storage_errors("delete", self.where(name)):
-            self._fs.delete_file(self._path(name))
-
-
-def _replace(path: str, data: bytes) -> None:
-    """Replace a local file atomically: write another file beside it, then rename that one."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            self._fs.delete_file(self._path(name, follow=False))

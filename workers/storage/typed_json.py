@@ -8,11 +8,18 @@ from typing import Any
 Json = dict[str, Any]
 _MAX_DEPTH = 100
 """The deepest nesting accepted. Ours is never as deep, and readers may recurse into the content."""
+_MAX_VALUES = 4_000_000
+"""The most values accepted: those of a hundred thousand epochs. An empty list is two bytes of JSON,
+and 64 in memory."""
 _INT64 = 2**63
 
 
 def parse_object(data: bytes | str) -> Json:
     """Return a JSON object. Raises ValueError for any text that is not one."""
+    if isinstance(data, str):
+        data = data.encode(errors="surrogatepass")
+    if sum(map(data.count, (b"[", b"{", b","))) > _MAX_VALUES:
+        raise ValueError(f"it has more than {_MAX_VALUES:,} values")
     try:
         content = json.loads(data)
     except RecursionError as error:

@@ -28,7 +28,7 @@ def show_command(run_name: str, storage: str | None, as_json: bool) -> None:
     run = runs.find_run(open_storage(storage), run_name)
     status = runs.read_status(run)
     result = read_result(run)
-    epochs = [r for r in run.read_metrics() if r.get("kind") == "epoch"]
+    epochs = run.use_metrics(lambda records: [r for r in records if r["kind"] == "epoch"])
     if as_json:
         print_json(
             {

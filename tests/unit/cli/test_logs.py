@@ -1,6 +1,8 @@
 """rnnjob logs: it reads the logs of a run from the run folder."""
 
+import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from click.testing import CliRunner
 from orchestrator import runs
 from orchestrator.cli.runs.logs import logs_command
 from orchestrator.client import Client
-from orchestrator.runs import RunStatus
+from orchestrator.runs import RunStatus, logs
 from orchestrator.runs.logs import LogLine, read_logs
 from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
@@ -127,3 +129,41 @@ def test_an_invalid_selection_exits_with_2(
     exit_code, stdout, stderr = invoke(run, *arguments)
     assert (exit_code, stdout) == (2, "")
     assert stderr.startswith(f"Error: {cause}") and "\nTry: " in stderr
+
+
+# --- logs that a stranger wrote ---
+
+
+def path_of(run: RunFolder, name: str) -> Path:
+    assert run.storage.local_path
+    return run.storage.local_path / run.LOGS / name
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_log_is_named_and_hides_no_other(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("my own\n")
+    os.mkfifo(path_of(run, "worker-1.log"))
+    path_of(run, "worker-2.log").symlink_to(tmp_path / "mine")
+    path_of(run, "worker-3.log").symlink_to("nothing")
+    seen: dict[str, int] = {}
+    texts = [str(line) for line in read_logs(run, seen)]
+    assert any("worker-1 | " in text and "is a named pipe, not a file" in text for text in texts)
+    assert any("worker-2 | " in text and "through a symbolic link" in text for text in texts)
+    assert any(text == "worker-10 | 2026-01-01 00:00:01.500 INFO hello (1)" for text in texts)
+    assert not any("my own" in text for text in texts)
+    assert read_logs(run, seen) == []
+
+
+def test_a_log_of_blank_lines_or_of_one_long_line_takes_limited_memory(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_MAX_BYTES", 2**22)
+    path_of(run, "driver.log").write_bytes(b"\n" * 100_000 + b"\0" * 2**26 + b"\nlast\n")
+    tracemalloc.start()
+    try:
+        lines = [line.text for line in read_logs(run) if line.source == "driver"]
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+    assert re.fullmatch(r"\([0-9,]+ lines are left out here\)", lines[0])
+    assert lines[-1] == "last"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.cli import main
 from orchestrator.spec.build import build_spec
 from tests.unit.simulated import single, tiny_job
-from workers.checkpoints.checkpoint import Best
+from workers.checkpoints.progress import Best
 from workers.train import TrainResult, train
 
 METRICS = ("validation_accuracy", "validation_loss")

@@ -6,17 +6,22 @@ import pytest
 import torch
 
 from orchestrator.drill.checkpoint_damage import damage_newest, intact_steps, newest_intact_step
-from workers.checkpoints.checkpoint import Checkpoint, Checkpoints, Progress
+from tests.unit.workers.checkpoints.expectations import expected_like
+from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
+from workers.checkpoints.progress import Best, Progress
 from workers.config import CheckpointConfig
 from workers.records.run_folder import RunFolder
 
 JOB = "a" * 64
 
 
-def save(run: RunFolder, step: int) -> None:
+def at_step(step: int) -> Checkpoint:
     tensors = [{"w": torch.arange(100.0) + step} for _ in range(3)]
-    checkpoint = Checkpoint(JOB, Progress(step=step), *tensors)
-    Checkpoints(run, CheckpointConfig(keep_latest=3)).save(checkpoint)
+    return Checkpoint(JOB, Progress(step=step, best=Best(1, 0.5, 0.5)), *tensors)
+
+
+def save(run: RunFolder, step: int) -> None:
+    Checkpoints(run, CheckpointConfig(keep_latest=3)).save(at_step(step))
 
 
 @pytest.fixture
@@ -28,7 +33,9 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def loaded_step(run: RunFolder) -> int:
-    checkpoint = Checkpoints(run, CheckpointConfig()).latest(lambda _: JOB)
+    checkpoint = Checkpoints(run, CheckpointConfig()).latest(
+        lambda _: JOB, expected_like(at_step(0))
+    )
     return checkpoint.progress.step if checkpoint else 0
 
 

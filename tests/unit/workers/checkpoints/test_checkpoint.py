@@ -9,7 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.checkpoints.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
+from tests.unit.runs.whole_records import epoch as epoch_record
+from tests.unit.workers.checkpoints.expectations import expected_like
+from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
+from workers.checkpoints.progress import Best, EpochSums, Progress
 from workers.checkpoints.weights import load_optimizer, optimizer_tensors
 from workers.config import CheckpointConfig
 from workers.errors import CheckpointError, StorageError
@@ -26,11 +29,14 @@ def at_step(step: int, best_epoch: int = 0, in_epoch: int = 0, epoch: int = 0) -
         step_in_epoch=in_epoch,
         sums=EpochSums(loss_sum=1.5, num_correct=3, num_rows=4, wall_s=0.25),
         best=Best(best_epoch, 0.5, 0.75) if best_epoch else None,
-        epochs=[{"epoch": 1, "train_loss": 0.1}],
+        epochs=[epoch_record(1, 2)],
     )
     tensors = {"w": torch.full((2, 3), float(step))}
     best = {"w": torch.full((2, 3), -1.0)} if best_epoch else {}
     return Checkpoint(JOB, progress, tensors, {"w/exp_avg": tensors["w"] * 2}, best)
+
+
+EXPECTED = expected_like(at_step(0))
 
 
 def checkpoints(folder: Path, keep_latest: int = 5, keep_best: int = 1) -> Checkpoints:
@@ -46,7 +52,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = at_step(7, best_epoch=1, in_epoch=2, epoch=1)
     kept = checkpoints(tmp_path)
     kept.save(saved)
-    loaded = kept.load(7, JOB)
+    loaded = kept.load(7, JOB, EXPECTED)
     assert loaded.progress == saved.progress
     assert loaded.fingerprint == JOB
     for name in ("model", "optimizer", "best"):
@@ -87,11 +93,11 @@ def test_an_optimizer_goes_on_from_its_tensors_bit_for_bit(name: str) -> None:
 
 def test_the_newest_good_checkpoint_is_the_latest(tmp_path: Path) -> None:
     kept = checkpoints(tmp_path)
-    assert kept.latest(lambda _: JOB) is None
+    assert kept.latest(lambda _: JOB, EXPECTED) is None
     for step in (3, 12, 100):
         kept.save(at_step(step))
     assert kept.steps() == [3, 12, 100]
-    latest = kept.latest(lambda _: JOB)
+    latest = kept.latest(lambda _: JOB, EXPECTED)
     assert latest is not None
     assert latest.progress.step == 100
 
@@ -140,9 +146,9 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
         path.write_bytes(data)
     text = "is incomplete or damaged" if harm == "missing" else f"step-00000002/{file} is damaged"
     with pytest.raises(CheckpointError, match=text):
-        kept.load(2, JOB)
+        kept.load(2, JOB, EXPECTED)
     with caplog.at_level(logging.WARNING):
-        latest = kept.latest(lambda _: JOB)
+        latest = kept.latest(lambda _: JOB, EXPECTED)
     assert latest is not None
     assert latest.progress.step == 1
     assert "skipping a damaged checkpoint" in caplog.text
@@ -153,7 +159,7 @@ def test_a_checkpoint_without_a_manifest_is_skipped(tmp_path: Path) -> None:
     for step in (1, 2):
         kept.save(at_step(step))
     (folder_of(tmp_path, 2) / "manifest.json").unlink()
-    latest = kept.latest(lambda _: JOB)
+    latest = kept.latest(lambda _: JOB, EXPECTED)
     assert latest is not None
     assert latest.progress.step == 1
 
@@ -175,7 +181,7 @@ def test_the_newest_checkpoint_is_kept_even_if_a_damaged_one_has_a_later_step(
     kept.save(at_step(9))
     (folder_of(tmp_path, 9) / "model.safetensors").write_bytes(b"damaged")
     kept.save(at_step(5))
-    latest = kept.latest(lambda _: JOB)
+    latest = kept.latest(lambda _: JOB, EXPECTED)
     assert latest is not None, "the only good checkpoint was deleted"
     assert latest.progress.step == 5
 
@@ -184,18 +190,20 @@ def test_another_jobs_checkpoint_is_refused_with_both_fingerprints(tmp_path: Pat
     kept = checkpoints(tmp_path)
     kept.save(at_step(4))
     with pytest.raises(CheckpointError) as caught:
-        kept.load(4, "b" * 64)
+        kept.load(4, "b" * 64, EXPECTED)
     assert (
         "belongs to another job: fingerprint aaaaaaaaaaaa, not bbbbbbbbbbbb" in caught.value.cause
     )
     assert caught.value.cure == "start a new run for a changed spec"
     with pytest.raises(CheckpointError, match="belongs to another job"):
-        kept.latest(lambda _: "b" * 64)  # starting again at step 0 would lose the checkpoint
+        kept.latest(
+            lambda _: "b" * 64, EXPECTED
+        )  # starting again at step 0 would lose the checkpoint
 
 
 def test_a_missing_step_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="step-00000003 is incomplete or damaged"):
-        checkpoints(tmp_path).load(3, JOB)
+        checkpoints(tmp_path).load(3, JOB, EXPECTED)
 
 
 def load_with_manifest(folder: Path, manifest: bytes) -> None:
@@ -204,7 +212,7 @@ def load_with_manifest(folder: Path, manifest: bytes) -> None:
         kept.save(at_step(1))
     (folder_of(folder, 1) / "manifest.json").write_bytes(manifest)
     with pytest.raises(CheckpointError):
-        kept.load(1, JOB)
+        kept.load(1, JOB, EXPECTED)
 
 
 JSON = st.recursive(
@@ -250,7 +258,7 @@ def test_a_damaged_manifest_does_not_prevent_later_saves(tmp_path: Path, manifes
     kept.save(at_step(1))
     (folder_of(tmp_path, 1) / "manifest.json").write_bytes(manifest)
     kept.save(at_step(2))
-    latest = kept.latest(lambda _: JOB)
+    latest = kept.latest(lambda _: JOB, EXPECTED)
     assert latest is not None
     assert latest.progress.step == 2
 
@@ -286,7 +294,7 @@ def test_a_failed_save_leaves_the_earlier_checkpoints_and_none_of_its_files(
     with pytest.raises(StorageError):
         kept.save(at_step(2))
     assert kept.steps() == [1]
-    kept.load(1, JOB)
+    kept.load(1, JOB, EXPECTED)
 
 
 @pytest.mark.parametrize("file", EVERY_FILE)
@@ -300,10 +308,12 @@ def test_a_failed_second_save_of_a_step_leaves_its_first_checkpoint(
         fail_to_write(patch, file)
         with pytest.raises(StorageError):
             kept.save(at_step(1, best_epoch=1, epoch=1))
-    assert kept.load(1, JOB).progress.step_in_epoch == 1
+    assert kept.load(1, JOB, EXPECTED).progress.step_in_epoch == 1
     for epoch in (1, 2):
         kept.save(at_step(1, best_epoch=1, epoch=epoch))
-        assert kept.load(1, JOB).progress == at_step(1, best_epoch=1, epoch=epoch).progress
+        assert (
+            kept.load(1, JOB, EXPECTED).progress == at_step(1, best_epoch=1, epoch=epoch).progress
+        )
 
 
 @given(where=st.integers(0, 10_000))
@@ -315,4 +325,4 @@ def test_a_flipped_bit_anywhere_in_a_manifest_is_detected(tmp_path: Path, where:
     data[where // 8 % len(data)] ^= 1 << where % 8
     path.write_bytes(data)
     with pytest.raises(CheckpointError):
-        kept.load(1, JOB)
+        kept.load(1, JOB, EXPECTED)

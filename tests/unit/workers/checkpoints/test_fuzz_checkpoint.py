@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.hostile import NO_OBJECTS, ODD, damaged, files_in
-from workers.checkpoints.checkpoint import Best, Checkpoint, Checkpoints, EpochSums, Progress
+from tests.unit.runs.whole_records import epoch
+from tests.unit.workers.checkpoints.expectations import expected_like
+from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
+from workers.checkpoints.progress import Best, EpochSums, Progress
 from workers.config import CheckpointConfig
 from workers.errors import CheckpointError, DamagedCheckpointError
 from workers.records.run_folder import RunFolder
@@ -28,10 +31,13 @@ def at_step(step: int) -> Checkpoint:
         step_in_epoch=1,
         sums=EpochSums(loss_sum=1.5, num_correct=3, num_rows=4, wall_s=0.25),
         best=Best(1, 0.5, 0.75),
-        epochs=[{"epoch": 1, "step": 1, "train_loss": 0.1}],
+        epochs=[epoch(1, 1)],
     )
     tensors = {"w": torch.full((2, 3), float(step))}
     return Checkpoint(JOB, progress, tensors, {"w/exp_avg": tensors["w"] * 2}, tensors)
+
+
+EXPECTED = expected_like(at_step(0))
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def restore(tmp_path: Path, kept: Checkpoints) -> Path:
 def latest_step(tmp_path: Path, kept: Checkpoints) -> int:
     """Return the step from which a job would go on. Raises CheckpointError if it would not."""
     before = files_in(tmp_path)
-    found = kept.latest(lambda step: JOB)
+    found = kept.latest(lambda step: JOB, EXPECTED)
     assert files_in(tmp_path) == before, "reading changed something"
     assert found is not None, "the undamaged checkpoint was skipped, too"
     step = found.progress.step
@@ -98,7 +104,7 @@ def test_damaged_tensors_whose_hash_fits_are_loaded_or_skipped(
     path.write_bytes(data.draw(damaged(path.read_bytes()) | NO_OBJECTS))
     update_hashes(folder)
     before = files_in(tmp_path)
-    found = kept.latest(lambda step: JOB)
+    found = kept.latest(lambda step: JOB, EXPECTED)
     assert found is not None
     assert files_in(tmp_path) == before
 
@@ -167,7 +173,7 @@ def test_a_state_of_odd_values_whose_hash_fits_is_loaded_typed_or_skipped(
     (folder / "state.json").write_text(json.dumps(state))
     update_hashes(folder)
     try:
-        found = kept.latest(lambda step: JOB)
+        found = kept.latest(lambda step: JOB, EXPECTED)
     except CheckpointError as error:  # the odd fingerprint looks like that of another job
         assert "another job" in error.cause and place == ("fingerprint",)
         return
@@ -232,5 +238,5 @@ def test_a_checkpoint_under_the_name_of_another_step_is_skipped(
 ) -> None:
     shutil.copytree(folder_of(tmp_path, 1), folder_of(tmp_path, 8))
     with pytest.raises(DamagedCheckpointError):
-        kept.load(8, JOB)
+        kept.load(8, JOB, EXPECTED)
     assert latest_step(tmp_path, kept) == 2
