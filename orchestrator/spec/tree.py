@@ -77,6 +77,17 @@ class _Loader(yaml.SafeLoader):
     twice, and a small file cannot expand into a huge tree.
     """
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._num_nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        node = super().compose_node(parent, index)
+        self._num_nodes += 1
+        if node is not None and self._num_nodes > _MAX_VALUES:
+            raise _refusal(f"it has more than {_MAX_VALUES} values", node)
+        return node
+
     def get_single_node(self) -> yaml.Node | None:
         root = super().get_single_node()
         if root is not None:

@@ -133,10 +133,11 @@ MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(
         "a: " + "[" * 250 + "]" * 250,
         "name: " + "x" * 10**6,
         "model: [" + "x, " * 20_000 + "]",
+        "model: [" + "x, " * 300_000 + "]",
     ],
     ids=["lists", "as name", "as cell", "merged", "merged as model", "itself", "in itself",
          "whole in itself", "merges itself", "deep", "deep mapping", "deep sequence", "nested",
-         "long", "many"],
+         "long", "many", "very many"],
 )  # fmt: skip
 def test_a_small_text_that_expands_to_a_huge_tree_is_refused_at_once(
     tmp_path: Path, text: str
