@@ -24,11 +24,17 @@ from tests.unit.workers.checkpoints.expectations import expected_like
 from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
 from workers.checkpoints.progress import Progress
 from workers.config import CheckpointConfig, TrainJob
-from workers.errors import DamagedCheckpointError, InputError, RunExistsError, StorageError
+from workers.errors import (
+    DamagedCheckpointError,
+    InputError,
+    RefusedFileError,
+    RunExistsError,
+    StorageError,
+)
 from workers.records.metrics_log import MetricsLog
 from workers.records.run_folder import MetricsTail, RunFolder, StopPoller, StopRequest
 from workers.records.run_log import RunLog, log_to
-from workers.storage.storage import Storage
+from workers.storage.storage import LARGE_BYTES, Storage
 from workers.train import train
 
 SECRET = "wJalrXUtnFEMI-not-to-be-seen"
@@ -94,7 +100,7 @@ def all_files(storage: Storage, name: str = "") -> dict[str, bytes]:
     for child in storage.list(name):
         path = f"{name}/{child}" if name else child
         try:
-            found[path] = storage.read(path)
+            found[path] = storage.read(path, LARGE_BYTES)
         except (FileNotFoundError, StorageError):
             found |= all_files(storage, path)
     return found
@@ -107,7 +113,9 @@ def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
     storage.write("keep", b"1" * 6_000_000)  # more than one part of an upload
     assert storage.read("a/b.txt") == b"new"
     assert storage.read("a/c/d") == b""
-    assert len(storage.read("keep")) == 6_000_000
+    assert len(storage.read("keep", 6_000_000)) == 6_000_000
+    with pytest.raises(RefusedFileError, match="/keep has 6,000,000 bytes, and no more than 5,"):
+        storage.with_retries().read("keep", 5_999_999)  # it is not tried again for a minute
     assert storage.list() == ["a", "keep"]
     assert storage.list("a") == ["b.txt", "c"]
     assert storage.list("none") == []

@@ -116,8 +116,9 @@ def remove(path: str) -> None:
 
 def sizes(path: str) -> list[int]:
     """Return the size in bytes of each file below a folder. Follows no symbolic link."""
-    return [
-        os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118
-        for folder, _, names in os.walk(path)
-        for name in names
-    ]
+    found = []
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # it has another name by now, or is gone
+                found.append(os.lstat(f"{folder}/{name}").st_size)
+    return found
