@@ -19,7 +19,7 @@ from workers.config import (
     ModelConfig,
     TrainingConfig,
 )
-from workers.storage.storage import refuse_credentials
+from workers.storage.credentials import refuse_credentials
 
 _MAX_EXTRA_SHARDS = 1000
 """How far above the number of workers to search for a number of shards to propose."""

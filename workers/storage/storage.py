@@ -10,7 +10,6 @@ in a folder that is `confined` no symbolic link is followed out of it.
 import contextlib
 import copy
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -18,8 +17,9 @@ from typing import Any, BinaryIO, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from workers.errors import InputError, StorageError
+from workers.errors import StorageError
 from workers.storage import lines, local_files
+from workers.storage.credentials import refuse_credentials
 from workers.storage.lines import Line
 from workers.storage.retries import Retries
 from workers.storage.s3 import open_s3
@@ -31,13 +31,6 @@ LARGE_BYTES = 2**26
 """The limit for documents that grow with the epochs of a job or the shards of a data set."""
 _MAX_BYTES_IN_LINES = 2**34
 """The limit for a file that is read in lines: hours of zeros are not worth waiting for."""
-_PASSWORD = re.compile(r"[^/@]*:.*@", re.DOTALL)
-"""Matches user:password@ after the scheme of a URI. A password may contain a slash."""
-_OBJECT_STORES = ("s3", "gs", "gcs")
-"""Schemes of URIs without a port. In them, a colon before an @ can only belong to a password."""
-_SECRET_OPTION = re.compile(
-    r"[?&][^=&]*(secret|password|token|access_key|account_key|\bsig\b)[^=&]*=", re.IGNORECASE
-)
 
 
 @contextlib.contextmanager
@@ -64,28 +57,6 @@ def _error(action: str, where: str, error: Exception) -> StorageError:
         f"check that the storage {reach}exists, is writable and has room, "
         "or name another: --storage",
     )
-
-
-def refuse_credentials(uri: str) -> None:
-    """Raise InputError if a URI holds credentials. The error does not show them.
-
-    A URI is printed, logged and written into run folders, so it must not contain a secret.
-    """
-    scheme, _, rest = uri.partition("://")
-    path, mark, _ = rest.partition("?")
-    if _PASSWORD.match(path if scheme in _OBJECT_STORES else path.partition("/")[0]):
-        shown = f"{scheme}://***@{path.rpartition('@')[2]}"
-    elif _SECRET_OPTION.search(uri):
-        shown = f"{scheme}://{path}{mark}***"
-    else:
-        return
-    cure = "leave them out, and put them into the environment of each process"
-    if scheme == "s3":
-        cure = (
-            "leave them out, and put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "or into ~/.aws/credentials"
-        )
-    raise InputError(f"the URI {shown} holds credentials", cure)
 
 
 def _absolute(path: str) -> Path:
