@@ -3,7 +3,8 @@
 Each variant takes whole steps: rows gathered on the GPU, forward, backward, clipping, AdamW, and
 one look at the loss. `exact` and `fused` are rnnjob's, `plain` is a loop as its user would write
 it, `graph` the same loop recorded as one CUDA graph. The peak is that of a large matrix product,
-measured on the spot in the same arithmetic.
+measured on the spot in the same arithmetic. In bf16, the loops with autocast compute the LSTM in
+float16, as torch does whatever is asked for. All variants run with the settings above.
 """
 
 import argparse
@@ -201,7 +202,7 @@ def lines(budget_s: float) -> Iterator[str]:
     yield ""
     yield f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}, "
     yield f"cuDNN {torch.backends.cudnn.version()}; `{settings}`; TF32 off everywhere. Command: "
-    yield "`make bench-gpu`."
+    yield f"`python benchmarks/gpu.py --seconds {budget_s:g}`."
     yield ""
     yield from (__doc__ or "").strip().splitlines()[2:]
     yield ""

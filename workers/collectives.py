@@ -74,7 +74,7 @@ class Collectives:
 
     @staticmethod
     def _on_wire(tensor: Tensor, exchange: Callable[[Tensor], Tensor]) -> Tensor:
-        """Exchange a tensor where the process group can: gloo has no collectives for a GPU.
+        """Exchange a tensor where the process group can: gloo has no all-to-all for a GPU.
 
         Workers that share a GPU use gloo, since NCCL wants a GPU for each rank.
         """

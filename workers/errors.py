@@ -13,7 +13,7 @@
     ├── SharedError             exit 1   all workers raise it at the same step; a retry is useless
     │   ├── DivergedError                the loss or the gradient is no longer finite
     │   ├── RowAccountError              the rows counted are not the rows of the split
-    │   └── ReplicaError                 the workers' weights are no longer equal
+    │   └── ReplicaError                 the workers' hardware or packages differ
     ├── WorkerFailedError       exit 1   a worker process failed more often than allowed
     ├── ClusterError            exit 3   a cluster cannot be reached or refuses a request
     │   ├── UnreachableError             nothing answers at its address
@@ -88,7 +88,8 @@ class RowAccountError(SharedError):
 
 
 class ReplicaError(SharedError):
-    """The workers' copies of the weights differ, because their hardware or libraries differ."""
+    """The workers compute different numbers, or hold different weights, because their hardware or
+    libraries differ."""
 
 
 class WorkerFailedError(JobError):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workers.config import TrainJob
+from workers.errors import ResourcesError
 from workers.gpu.shard_rows import GpuRows
 from workers.models.compute_copy import ComputeCopy
 from workers.models.recurrent import SequenceClassifier
@@ -94,7 +95,7 @@ class Gradients:
         self._parameters = trained_parameters(model)
         self.compute_copy = ComputeCopy(model, job.training.precision, worker.device)
         self._shards: ShardRows = (
-            GpuRows(self.compute_copy.module, job, worker.shards, worker.device)
+            _rows_on_gpu(self.compute_copy.module, job, worker)
             if worker.device.type == "cuda"
             else ThreadedRows(model, job, threads)
         )
@@ -128,3 +129,14 @@ class Gradients:
         sizes = [parameter.numel() for parameter in self._parameters]
         for parameter, part in zip(self._parameters, torch.split(gradient_N, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
+
+
+def _rows_on_gpu(model: SequenceClassifier, job: TrainJob, worker: Worker) -> GpuRows:
+    """Record the computation of the hosted shards. Raises ResourcesError if memory is short."""
+    try:
+        return GpuRows(model, job, worker.shards, worker.device)
+    except torch.OutOfMemoryError as error:
+        raise ResourcesError(
+            "the GPU has not enough memory for a step of this job",
+            "lower --batch-size or model.hidden_size, or let fewer workers share the GPU",
+        ) from error

@@ -13,10 +13,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
-from workers.arithmetic import check_same_arithmetic, device_name
+from workers.arithmetic import check_same_arithmetic, check_same_weights, device_name
 from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
 from workers.checkpoints.expected import Expected
 from workers.checkpoints.progress import Best, EpochSums, Progress
@@ -31,7 +30,7 @@ from workers.checkpoints.weights import (
     weights_sha256,
 )
 from workers.config import TrainJob
-from workers.errors import DivergedError, ReplicaError
+from workers.errors import DivergedError
 from workers.evaluate import Evaluation, evaluate
 from workers.gpu.settings import enable_determinism
 from workers.gradients import ControlFlags, Gradients, Step
@@ -83,7 +82,10 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
         with contextlib.ExitStack() as stack:
             if worker.rank == 0:
                 loop.open_records(stack, sink)
-            return loop.run_to_end()
+            try:
+                return loop.run_to_end()
+            finally:
+                loop.release()
 
 
 class _Loop:
@@ -141,6 +143,11 @@ class _Loop:
         load_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         log.info("going on from the checkpoint of step %d", step)
 
+    def release(self) -> None:
+        """Give up the memory of the device. The loop itself stays until Python finds that its
+        callbacks, of the records and the checkpoints, refer to it in a circle."""
+        del self.model, self.optimizer, self.gradients, self.rows
+
     def run_to_end(self) -> TrainResult:
         """Train until the job ends or is asked to stop."""
         log.info(
@@ -165,16 +172,11 @@ class _Loop:
         return self._finish()
 
     def _record_start(self, metrics: MetricsLog, arithmetic: str) -> None:
-        """Record that the workers have started, on what, and whether that is something new."""
+        """Record that the workers have started, on what, and whether other steps had another."""
         device = device_name(self.worker.device)
-        earlier = metrics.earlier_start
-        is_other = earlier.get("arithmetic_sha256", arithmetic) != arithmetic
-        if is_other:
-            log.warning(
-                "%s computes other bits than %s, on which the steps before this were computed",
-                device,
-                earlier.get("device"),
-            )
+        others = sorted(set(metrics.devices_of_other_steps(arithmetic)))
+        if others:
+            log.warning("%s computes other bits than %s", device, " and ".join(others))
         self._record(
             "start",
             attempt=metrics.attempt,
@@ -182,7 +184,7 @@ class _Loop:
             **asdict(metrics.restart_cost),
             device=device,
             arithmetic_sha256=arithmetic,
-            **({"earlier_device": earlier.get("device")} if is_other else {}),
+            **({"other_devices": " and ".join(others)} if others else {}),
         )
 
     def _run_epoch(self) -> None:
@@ -291,7 +293,7 @@ class _Loop:
             **self.account,
         }
         weights = weights_of(self.model)
-        self._check_replicas(weights)
+        check_same_weights(self.worker, weights_sha256(weights), progress.epoch + 1)
         if self.job.data.validation_rows:
             record |= self._validate(weights)
         progress.epoch += 1
@@ -383,20 +385,6 @@ class _Loop:
             optimizer=optimizer_tensors(self.optimizer, self.names),
             best=self.best,  # a later epoch may replace this dict, but does not change it
         )
-
-    def _check_replicas(self, weights: Weights) -> None:
-        """Raise ReplicaError unless all workers hold the same weights.
-
-        With different weights, the result would depend on which worker stores the model.
-        """
-        words = np.frombuffer(bytes.fromhex(weights_sha256(weights))[:24], np.uint32)
-        rows = np.tile(words.astype(np.float64), (len(self.worker.shards), 1))
-        gathered = self.worker.gather(torch.from_numpy(rows).to(self.worker.device))
-        if not bool((gathered == gathered[0]).all()):
-            raise ReplicaError(
-                f"the workers' weights differ after epoch {self.progress.epoch + 1}",
-                "run all workers on machines with the same CPU or GPU and the same packages",
-            )
 
     def _broadcast(self, value: float) -> float:
         """Return the value that worker 0 passes, on every worker."""

@@ -70,10 +70,10 @@ class JobView:
                 f"attempt {record['attempt']}: continuing after step {step} "
                 f"with {record['workers']} worker(s)"
             )
-        if kind == "start" and "earlier_device" in record:
+        if kind == "start" and "other_devices" in record:
             self.note(
-                f"warning: {record['device']} computes other bits than {record['earlier_device']}, "
-                "on which this run began"
+                f"warning: {record.get('device')} computes other bits than "
+                f"{record['other_devices']}, where steps of this run were computed"
             )
         if kind == "step" and step > self._last_step:
             self._last_step = step

@@ -64,8 +64,16 @@ def format_resources(resources: Resources) -> str:
 
 def _capacity(node: Resources, per_worker: Resources) -> int:
     """Return the number of workers that fit a node."""
-    # Ray counts in ten-thousandths, so that ten workers of 0.1 GPU fit one.
-    return min(
-        round(node.get(name, 0.0) * _RAY_UNITS) // round(amount * _RAY_UNITS)
-        for name, amount in per_worker.items()
-    )
+    return min(num_places(node.get(name, 0.0), amount) for name, amount in per_worker.items())
+
+
+def num_places(offered: float, amount: float) -> int:
+    """Return how many workers find their amount of a resource in what a node offers.
+
+    Ray counts in ten-thousandths, so that ten workers of 0.1 GPU fit one. It takes a fraction of a
+    GPU from one GPU, never from two.
+    """
+    units = round(amount * _RAY_UNITS)
+    if amount < 1:
+        return int(offered) * (_RAY_UNITS // units)
+    return round(offered * _RAY_UNITS) // units

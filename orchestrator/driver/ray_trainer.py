@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator import runs
-from orchestrator.cluster.capacity import ResourceRequest, format_resources, why_it_cannot_fit
+from orchestrator.cluster.capacity import (
+    ResourceRequest,
+    format_resources,
+    num_places,
+    why_it_cannot_fit,
+)
 from orchestrator.runs.hardware import best_precision
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import Plan
@@ -99,10 +104,10 @@ class RayTrainer:
                 **quiet,
             )
         found = ray.cluster_resources().get("GPU", 0.0)
-        wanted = fewest * per_worker.get("GPU", 0.0)
-        if wanted > found:
+        share = per_worker.get("GPU", 0.0)
+        if share and fewest > num_places(found, share):
             raise ResourcesError(
-                f"{fewest} worker(s) on GPUs need {wanted:g} GPU(s), this machine has {found:g}",
+                f"{fewest} worker(s) need {share:g} GPU each, this machine has {found:g}",
                 "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
             )
 

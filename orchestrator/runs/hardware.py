@@ -1,10 +1,11 @@
 """The CPU and the GPUs of this machine. Importing this module is fast: it does not import torch."""
 
 import os
-import platform
 import sys
-from pathlib import Path
 from typing import Any
+
+from workers.cpu import cpu_info, cpu_model
+from workers.gpu.settings import prepare_environment
 
 _NUMBER_FLAGS = ("amx", "avx", "fma", "sve", "asimd")
 """Prefixes of the CPU flags that name instructions for floating point numbers."""
@@ -27,7 +28,7 @@ def best_precision(gpu: bool) -> str:
 def hardware() -> dict[str, Any]:
     """Return the CPU and the GPUs, as provenance.json records them."""
     return {
-        "cpu": _cpuinfo().get("model name") or platform.processor() or platform.machine(),
+        "cpu": cpu_model(),
         "cpu_flags": cpu_flags(),
         "cpu_capability": _cpu_capability(),
         "num_cpus": num_usable_cpus(),
@@ -43,19 +44,9 @@ def num_usable_cpus() -> int:
 
 def cpu_flags() -> list[str]:
     """Return the vector and matrix instructions by their Linux names; empty on other systems."""
-    cpu = _cpuinfo()
+    cpu = cpu_info()
     flags = cpu.get("flags") or cpu.get("Features") or ""
     return sorted(flag for flag in flags.split() if flag.startswith(_NUMBER_FLAGS))
-
-
-def _cpuinfo() -> dict[str, str]:
-    """Return what /proc/cpuinfo says about the first CPU; empty if the system is not Linux."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _cpu_capability() -> str | None:
@@ -69,4 +60,6 @@ def _gpus() -> list[str]:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return []
+    if not torch.cuda.is_initialized():
+        prepare_environment()  # a name is asked of CUDA, which then reads its environment for good
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -37,7 +37,8 @@ def _worker_count(value: Any) -> int | str:
 def _gpu_share(value: Any) -> int | float:
     """Return a share of one GPU. Raises ValueError."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= 1:
+    # Ray counts in ten-thousandths.
+    if not is_number or not (value == 0 or 0.0001 <= value <= 1):
         raise ValueError("write 0, 1, or a fraction between them for workers that share a GPU")
     return int(value) if value in (0, 1) else float(value)
 

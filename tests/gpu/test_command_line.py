@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+import torch
 
 from tests.conftest import Cli, Finished, wait_for
 
@@ -48,6 +49,8 @@ def test_a_killed_job_goes_on_with_the_same_bits(module_rnnjob: Cli) -> None:
 
 
 def test_more_workers_than_the_gpu_has_room_for_are_refused(module_rnnjob: Cli) -> None:
-    done = module_rnnjob("submit", "--workers", "2", "--gpus-per-worker", "1", *JOB)
+    found = torch.cuda.device_count()
+    workers = str(found + 1)
+    done = module_rnnjob("submit", "--workers", workers, "--gpus-per-worker", "1", *JOB)
     assert done.exit_code == 6
-    assert "this machine has 1" in done.stderr
+    assert f"this machine has {found}" in done.stderr

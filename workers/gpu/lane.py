@@ -17,12 +17,12 @@ from workers.gpu.queues import Queue
 class FixedNoise:
     """Random numbers in buffers that a recorded computation reads again and again.
 
-    Each block of rows draws from a generator of its own. The first computation says which numbers
-    it needs; from then on `draw` fills the buffers anew.
+    The rows of each shard of a call draw from a generator of their own. The first computation says
+    which numbers it needs; from then on `draw` fills the buffers anew.
     """
 
-    def __init__(self, num_blocks: int, block_rows: int, device: torch.device) -> None:
-        self._num_blocks, self._rows, self._device = num_blocks, block_rows, device
+    def __init__(self, num_shards: int, block_rows: int, device: torch.device) -> None:
+        self._num_shards, self._rows, self._device = num_shards, block_rows, device
         self._buffers: list[Tensor] = []
         self._next = 0
 
@@ -33,7 +33,7 @@ class FixedNoise:
     def uniform(self, *shape: int) -> Tensor:
         """Return the float32 numbers in [0, 1) of the shape (B, *shape)."""
         if self._next == len(self._buffers):
-            rows = self._num_blocks * self._rows
+            rows = self._num_shards * self._rows
             self._buffers.append(torch.zeros(rows, *shape, device=self._device))
         self._next += 1
         return self._buffers[self._next - 1]
@@ -43,11 +43,11 @@ class FixedNoise:
         """Whether the computation asked for any number."""
         return bool(self._buffers)
 
-    def draw(self, block: int, seed: int) -> None:
-        """Draw the numbers of one block from a generator with this seed."""
+    def draw(self, place: int, seed: int) -> None:
+        """Draw the numbers of the shard at this place of the call from a generator with a seed."""
         generator = torch.Generator(self._device).manual_seed(seed)
         for buffer in self._buffers:
-            part = buffer[block * self._rows : (block + 1) * self._rows]
+            part = buffer[place * self._rows : (place + 1) * self._rows]
             torch.rand(part.shape, generator=generator, out=part)
 
 
@@ -57,8 +57,8 @@ class Call:
 
     shards: list[int]
     """The shards whose rows it takes, a block of rows of each."""
-    number: int
-    """Which block of its shards' rows it takes, from 0."""
+    block: int
+    """Which block of each shard's rows it takes, from 0."""
     run: Callable[[], None]
     """Compute the gradient row of these blocks."""
 
@@ -70,7 +70,7 @@ class Lane:
         self.queue, self.noise = queue, noise
         self._calls: list[Call] = []
 
-    def add(self, shards: list[int], number: int, compute: Callable[[], None]) -> None:
+    def add(self, shards: list[int], block: int, compute: Callable[[], None]) -> None:
         """Record a call. `compute` reads and writes the same tensors each time."""
 
         noise = self.noise  # a reference to the lane itself would keep it alive for ever
@@ -79,17 +79,17 @@ class Lane:
             noise.begin()
             compute()
 
-        self._calls.append(Call(shards, number, self.queue.repeatable(from_the_first_number)))
+        self._calls.append(Call(shards, block, self.queue.repeatable(from_the_first_number)))
 
     def run(self, seed: Callable[[int, int], int]) -> None:
         """Run all calls in their order, beside the other lanes.
 
-        `seed`: returns the seed of a block's random numbers, given its shard and its number. It is
-        asked for if there are any.
+        `seed`: returns the seed of a block's random numbers, given its shard and which of the
+        shard's blocks it is. It is asked for if there are any numbers.
         """
         with self.queue.work():
             for call in self._calls:
                 if self.noise.is_used:
-                    for block, shard in enumerate(call.shards):
-                        self.noise.draw(block, seed(shard, call.number))
+                    for place, shard in enumerate(call.shards):
+                        self.noise.draw(place, seed(shard, call.block))
                 call.run()

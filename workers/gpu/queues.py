@@ -4,14 +4,12 @@ A queue is a CUDA stream. What is done again and again in it is recorded once, a
 """
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-log = logging.getLogger(__name__)
 _WARM_UPS = 2
 """Runs before a function is recorded. The first ones load kernels and create handles."""
 
@@ -67,15 +65,10 @@ class CudaQueue:
         # Each function is a graph of its own. Within one graph, the streams that cuDNN opens for
         # itself would make the work of one queue wait for that of another.
         graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(
-                graph, self._memory, stream=self._stream, capture_error_mode="thread_local"
-            ):
-                function()
-        except RuntimeError as error:
-            log.warning("training without CUDA graphs: %s", str(error).splitlines()[0])
-            torch.cuda.synchronize(self._device)
-            return function
+        with torch.cuda.graph(
+            graph, self._memory, stream=self._stream, capture_error_mode="thread_local"
+        ):
+            function()
         # The graphs of a queue run one after the other, so they may use the same memory.
         self._memory = graph.pool()
         return _Recorded(graph, function)
@@ -91,18 +84,3 @@ class _Recorded:
 
     def __call__(self) -> None:
         self.graph.replay()
-
-
-class InlineQueue:
-    """A queue of a device that runs its work at once, as a CPU does. Tests use it."""
-
-    @contextlib.contextmanager
-    def work(self) -> Iterator[None]:
-        yield
-
-    def join(self) -> None:
-        pass
-
-    def repeatable(self, function: Callable[[], None]) -> Callable[[], None]:
-        function()
-        return function

@@ -66,6 +66,8 @@ class _StepBuffers:
                     buffer[shard, number:] = 0
             self._num_rows = num_rows
         places = [(shard, number) for shard, number in enumerate(num_rows) if number]
+        if not places:  # the other workers have the last rows of the epoch
+            return
         parts = [rows for rows in batches.values() if len(rows)]
         for buffer, values in (
             (images, [rows.images_NHW for rows in parts]),
@@ -94,19 +96,18 @@ class GpuRows:
         # `fused` computes a block of each shard in one call.
         groups = [list(shards)] if is_fused else [[shard] for shard in shards]
         self._rows = torch.zeros(len(groups), row_size(model), device=device)
-        # Where the rows of all blocks but a shard's first are computed, before they are added.
-        later = (
-            [torch.zeros_like(row) for row in self._rows] if self._buffers.num_blocks > 1 else []
-        )
         self._lanes = [
             Lane(new_queue(device), FixedNoise(len(groups[0]), block_rows(job), device))
             for _ in range(min(max_lanes, len(groups)))
         ]
+        # Where a lane computes all blocks but a shard's first, before they are added to its row.
+        later = torch.zeros(len(self._lanes), row_size(model), device=device)
         for place, group in enumerate(groups):
-            lane = self._lanes[place % len(self._lanes)]
+            number = place % len(self._lanes)
+            lane = self._lanes[number]
             hosted = slice(group[0] - shards.start, group[-1] + 1 - shards.start)
             for block in range(self._buffers.num_blocks):
-                row_N, later_N = self._rows[place], later[place] if block else None
+                row_N, later_N = self._rows[place], later[number] if block else None
                 compute = _block_call(
                     model, job, self._buffers, lane.noise, (hosted, block), row_N, later_N
                 )

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -80,9 +80,7 @@ class MetricsLog:
             if record.get("kind") == "start"
             or (record.get("kind") != "test" and record.get("step", 0) <= resumed_at)
         ]
-        starts = [record for record in earlier if record.get("kind") == "start"]
-        self.earlier_start: Json = starts[-1] if starts else {}
-        """The record of the start before this one; empty if this is the first."""
+        self._starts_with_steps = _starts_with_steps(earlier, resumed_at)
         self.attempt = 1 + max((record.get("attempt", 0) for record in earlier), default=0)
         lines = b"".join(_line(record) for record in earlier)
         self._metrics = GrowingFile(run.storage, run.METRICS, lines)
@@ -90,6 +88,12 @@ class MetricsLog:
         self._flush_s = _FLUSH_S if self._metrics.appends else _FLUSH_REMOTE_S
         self._flushed = time.monotonic()
         self._failed = False
+
+    def devices_of_other_steps(self, arithmetic_sha256: str) -> Iterator[str]:
+        """Yield the devices that computed steps of this run with another arithmetic."""
+        for start in self._starts_with_steps:
+            if start.get("arithmetic_sha256", arithmetic_sha256) != arithmetic_sha256:
+                yield str(start.get("device", "another device"))
 
     def write(self, record: Json) -> None:
         """Add a record. The files are flushed regularly, and after each record but a step's."""
@@ -140,6 +144,17 @@ class MetricsLog:
         finally:
             self._metrics.close()
             self._events.close()
+
+
+def _starts_with_steps(earlier: list[Json], resumed_at: int) -> list[Json]:
+    """Return the records of the starts after which steps were taken that count."""
+    starts = [record for record in earlier if record.get("kind") == "start"]
+    ends = [*(record.get("step", 0) for record in starts[1:]), resumed_at]
+    return [
+        start
+        for start, end in zip(starts, ends, strict=False)
+        if start.get("step", 0) < min(end, resumed_at)
+    ]
 
 
 def _line(record: Json) -> bytes:

@@ -1,7 +1,8 @@
 """The content of the records of metrics.jsonl, by their `kind`.
 
 - `start`  at each start or restart: attempt, step, workers, Unix time, the cost of the restart, the
-           device and the hash of its arithmetic; `earlier_device` if that was another arithmetic
+           device and the hash of its arithmetic; `other_devices`, which computed steps of the run
+           with another arithmetic
 - `step`   after each step: epoch, step, loss, accuracy, rows, lr, gradient_norm
 - `epoch`  after each epoch: see `workers.train`
 - `test`   the results of the final model on the test split
@@ -43,7 +44,7 @@ _OPTIONAL = {
     "idle_s": float,
     "device": str,
     "arithmetic_sha256": str,
-    "earlier_device": str,
+    "other_devices": str,
     "rows_not_reached": int,
     "validation_s": float,
     **_VALIDATION,

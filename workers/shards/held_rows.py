@@ -14,17 +14,18 @@ from workers.config import SPLITS, TrainJob
 from workers.errors import DataError
 from workers.shards.account import RowAccount
 from workers.shards.order import epoch_order, shard_rows, step_rows
-from workers.shards.rows import Rows, ShardData, joined
+from workers.shards.rows import Rows, ShardData, empty_rows
 
 _HOST = torch.device("cpu")
-_SHARE_OF_GPU = 0.5
-"""The share of a GPU's free memory that rows may take. The rest is for the training itself."""
+_SHARE_OF_GPU = 0.25
+"""The share of a GPU's free memory that rows may take. The rest is for the training itself, and for
+other workers that share the GPU."""
 
 
 class HeldRows:
     """All splits of the shards that one worker hosts: on its device, or beside a GPU without room.
 
-    In the latter case, the rows of a step are copied to the GPU while it computes.
+    In the latter case, the rows of a step are copied to the GPU before the step.
     """
 
     def __init__(
@@ -37,25 +38,36 @@ class HeldRows:
         """Load the shards. Raises DataError if a shard does not hold as many rows as it should."""
         self._job = job
         started = time.perf_counter()
-        loaded = {shard: load_shard(shard) for shard in shards}
+        self._sizes = {shard: _num_rows(job, "train", shard) for shard in shards}
+        # Of the training rows there is one copy, in which each shard finds its place.
+        train = empty_rows(sum(self._sizes.values()), job.data)
+        self.shards: dict[int, ShardData] = {}
+        parts = train.split(list(self._sizes.values()))
+        for shard, part in zip(shards, parts, strict=True):
+            loaded = load_shard(shard)
+            _check_sizes(job, shard, loaded)
+            part.copy_(loaded["train"])
+            self.shards[shard] = {**loaded, "train": part}
         self.load_s = time.perf_counter() - started
-        _check_sizes(job, loaded)
-        all_rows = [rows for by_split in loaded.values() for rows in by_split.values()]
-        num_bytes = sum(rows.num_bytes for rows in all_rows)
+        self._place(train, device)
+
+    def _place(self, train: Rows, device: torch.device) -> None:
+        """Move the rows to the device if it has room for them."""
+        others = [
+            rows for shard in self.shards.values() for s, rows in shard.items() if s != "train"
+        ]
+        num_bytes = sum(rows.num_bytes for rows in (train, *others))
         where = device if device.type != "cuda" or fits_gpu(device, num_bytes) else _HOST
         self._is_streamed = where != device
-        self._train = joined([rows["train"] for rows in loaded.values()]).to(where)
-        parts = self._train.split([len(rows["train"]) for rows in loaded.values()])
-        self.shards = {
-            shard: {split: rows[split].to(where) for split in SPLITS if split != "train"}
-            | {"train": part}
-            for (shard, rows), part in zip(loaded.items(), parts, strict=True)
-        }
+        self._train = train.to(where)
+        parts = self._train.split(list(self._sizes.values()))
+        for (shard, loaded), part in zip(self.shards.items(), parts, strict=True):
+            moved = {s: rows.to(where) for s, rows in loaded.items() if s != "train"}
+            self.shards[shard] = {**moved, "train": part}
 
     def epoch(self, epoch: int, steps_done: int) -> "EpochRows":
         """Return the rows of epoch `epoch` (from 0). `steps_done`: its steps before a restart."""
-        sizes = {shard: len(rows["train"]) for shard, rows in self.shards.items()}
-        return EpochRows(self._job, self._train, sizes, epoch, steps_done, self._is_streamed)
+        return EpochRows(self._job, self._train, self._sizes, epoch, steps_done, self._is_streamed)
 
 
 def fits_gpu(device: torch.device, num_bytes: int) -> bool:
@@ -64,16 +76,19 @@ def fits_gpu(device: torch.device, num_bytes: int) -> bool:
     return num_bytes <= free * _SHARE_OF_GPU
 
 
-def _check_sizes(job: TrainJob, loaded: dict[int, ShardData]) -> None:
-    for shard, by_split in loaded.items():
-        for split in SPLITS:
-            expected = len(shard_rows(job.data.num_rows(split), job.data.num_shards, shard))
-            if len(by_split[split]) != expected:
-                raise DataError(
-                    f"shard {shard} of {job.data.name} holds {len(by_split[split])} "
-                    f"{split} rows, not {expected}",
-                    "cut the data set again: rnnjob data prepare",
-                )
+def _num_rows(job: TrainJob, split: str, shard: int) -> int:
+    return len(shard_rows(job.data.num_rows(split), job.data.num_shards, shard))
+
+
+def _check_sizes(job: TrainJob, shard: int, loaded: ShardData) -> None:
+    for split in SPLITS:
+        expected = _num_rows(job, split, shard)
+        if len(loaded[split]) != expected:
+            raise DataError(
+                f"shard {shard} of {job.data.name} holds {len(loaded[split])} "
+                f"{split} rows, not {expected}",
+                "cut the data set again: rnnjob data prepare",
+            )
 
 
 class EpochRows:
@@ -126,12 +141,12 @@ class EpochRows:
 
     def _in_order_of_steps(self) -> NDArray[np.int64]:
         """Return the numbers of all rows within `train`, step after step, shard after shard."""
-        offsets = np.cumsum([0, *(len(order) for order in self._orders.values())])
-        longest = max(len(order) for order in self._orders.values())
-        return np.concatenate(
-            [
-                rows + offset
-                for step in range(-(-longest // self._rows_per_shard_step))
-                for offset, rows in zip(offsets, self._step_rows(step).values(), strict=False)
-            ]
-        )
+        sizes = [len(order) for order in self._orders.values()]
+        offsets = np.cumsum([0, *sizes[:-1]])
+        rows = [order + start for order, start in zip(self._orders.values(), offsets, strict=True)]
+        # Shards differ by one row at most, so only the last step is not full.
+        each = self._rows_per_shard_step
+        num_full = min(sizes) // each
+        full = [part[: num_full * each].reshape(num_full, each) for part in rows]
+        last = [part[num_full * each :] for part in rows]
+        return np.concatenate([np.concatenate(full, axis=1).reshape(-1), *last])

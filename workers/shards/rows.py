@@ -28,6 +28,11 @@ class Rows:
     def to(self, device: torch.device) -> "Rows":
         return Rows(self.images_NHW.to(device), self.labels_N.to(device))
 
+    def copy_(self, others: "Rows") -> None:
+        """Overwrite these rows with as many others."""
+        self.images_NHW.copy_(others.images_NHW)
+        self.labels_N.copy_(others.labels_N)
+
     def pinned(self) -> "Rows":
         """Return the rows in memory of the host from which a GPU copies while the host goes on."""
         return Rows(self.images_NHW.pin_memory(), self.labels_N.pin_memory())
@@ -43,11 +48,10 @@ class Rows:
         return self.images_NHW.nbytes + self.labels_N.nbytes
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
-    """Return the rows of all parts, one part after the other."""
-    return Rows(
-        torch.cat([part.images_NHW for part in parts]), torch.cat([part.labels_N for part in parts])
-    )
+def empty_rows(number: int, data: DataShape) -> Rows:
+    """Return memory of the host for so many rows, with whatever is in it."""
+    images = torch.empty(number, data.height, data.width, dtype=torch.uint8)
+    return Rows(images, torch.empty(number, dtype=torch.int64))
 
 
 ShardData = dict[str, Rows]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=int,
     help="CPUs of one worker, which computes that many shards at the same time.",
 )
-@gpus_per_worker_option
+@gpus_per_worker_option()
 @click.option(
     "--set",
     "assignments",

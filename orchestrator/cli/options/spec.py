@@ -43,12 +43,14 @@ _KEYS = {
 # value of --metric: the only --mode that fits it
 _MODES = {"validation_accuracy": "max", "validation_loss": "min"}
 
-gpus_per_worker_option = click.option(
-    "--gpus-per-worker",
-    type=float,
-    metavar="SHARE",
-    help="GPU of one worker: 0, 1, or less, such as 0.5, for workers that share one.",
-)
+
+def gpus_per_worker_option(default: str = "") -> Callable[[Any], Any]:
+    """Return the flag. `default`: what the help says of it, if it is not the spec's."""
+    help_text = "GPU of one worker: 0, 1, or less, such as 0.5, for workers that share one."
+    if default:
+        help_text += f"  [default: {default}]"
+    return click.option("--gpus-per-worker", type=float, metavar="SHARE", help=help_text)
+
 
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
@@ -119,7 +121,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         type=int,
         help="CPUs of one worker, which computes that many shards at the same time.",
     ),
-    gpus_per_worker_option,
+    gpus_per_worker_option(),
     click.option(
         "--checkpoint-every",
         type=int,

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     metavar="N|MIN:MAX",
     help="Run on Ray with this number of training processes, or a range MIN:MAX.",
 )
-@gpus_per_worker_option
+@gpus_per_worker_option("as RUN")
 @click.option(
     "--address",
     metavar="URL",

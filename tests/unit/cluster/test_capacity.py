@@ -26,6 +26,13 @@ def test_workers_may_share_a_gpu(share: float, fitting: int) -> None:
         assert bool(reason) == (workers > fitting)
 
 
+def test_a_fraction_comes_from_one_gpu() -> None:
+    """Ray never takes a fraction from two GPUs, so two of them have room for two workers of 0.6."""
+    spec = build_spec(flags={"scaling.workers": 3, "scaling.gpus_per_worker": 0.6})
+    assert why_it_cannot_fit(ResourceRequest.of(spec), [{"CPU": 16.0, "GPU": 2.0}])
+    assert not why_it_cannot_fit(ResourceRequest.of(spec), [{"CPU": 16.0, "GPU": 3.0}])
+
+
 def test_the_reason_names_the_largest_node_if_no_node_can_hold_a_worker() -> None:
     need = ResourceRequest(1, {"CPU": 4.0, "GPU": 1.0})
     reason = why_it_cannot_fit(need, [{"CPU": 8.0}, {"CPU": 2.0, "GPU": 2.0}])

@@ -178,7 +178,7 @@ def test_a_share_of_a_gpu_is_written_as_people_write_it(value: float, kept: str)
     assert load_spec(spec.to_yaml(), "here") == spec
 
 
-@pytest.mark.parametrize("value", [2, 1.5, -1, True, "0.5", float("nan"), None])
+@pytest.mark.parametrize("value", [2, 1.5, -1, 0.00001, True, "0.5", float("nan"), None])
 def test_anything_but_a_share_of_one_gpu_is_refused(value: Any) -> None:
     with pytest.raises(SpecError, match="write 0, 1, or a fraction"):
         build_spec(flags={"scaling.gpus_per_worker": value})

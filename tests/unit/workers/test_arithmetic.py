@@ -1,16 +1,21 @@
 """Workers that would compute other bits are found before the first step."""
 
 import logging
+import socket
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.unit.simulated import on_workers, single, tiny_job
+from tests.unit.simulated import on_workers, single, tiny_job, tiny_shape
 from workers import arithmetic
 from workers.arithmetic import arithmetic_sha256, check_same_arithmetic, device_name
+from workers.config import TrainJob
 from workers.errors import ReplicaError
+from workers.gradients import Gradients
 from workers.records.run_folder import RunFolder
 from workers.train import train
 from workers.worker import Worker
@@ -42,36 +47,70 @@ def test_workers_with_the_same_arithmetic_agree(tmp_path: Path, num_workers: int
     assert set(found) == {arithmetic_sha256(job, CPU)}
 
 
+@pytest.fixture
+def other_arithmetic(monkeypatch: pytest.MonkeyPatch) -> Callable[[Worker], None]:
+    """Return what gives a worker, which runs in a thread of its own, another CPU."""
+    others: set[int] = set()
+    true_sha256, true_name = arithmetic.arithmetic_sha256, arithmetic.device_name
+
+    def sha256(job: TrainJob, device: torch.device) -> str:
+        return "ab" * 32 if threading.get_ident() in others else true_sha256(job, device)
+
+    def name(device: torch.device) -> str:
+        return "a new CPU" if threading.get_ident() in others else true_name(device)
+
+    monkeypatch.setattr(arithmetic, "arithmetic_sha256", sha256)
+    monkeypatch.setattr(arithmetic, "device_name", name)
+    return lambda worker: others.add(threading.get_ident())
+
+
 def test_all_workers_name_the_machines_that_differ(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, other_arithmetic: Callable[[Worker], None]
 ) -> None:
     job = tiny_job(tmp_path)
 
     def check(worker: Worker) -> str:
+        if worker.rank == 2:
+            other_arithmetic(worker)
         with pytest.raises(ReplicaError) as caught:
-            _check_as(worker)
+            check_same_arithmetic(job, worker)
         return caught.value.cause
 
-    def _check_as(worker: Worker) -> str:
-        rank = worker.rank
-        monkeypatch.setattr(arithmetic, "arithmetic_sha256", lambda *_: "ab" * 32)
-        monkeypatch.setattr(arithmetic, "device_name", lambda *_: "an old CPU")
-        exchange = worker.gather
+    host = socket.gethostname()
+    for cause in on_workers(job, 3, check):
+        assert cause == (
+            f"the workers compute different numbers: {host}: {device_name(CPU)}; {host}: a new CPU"
+        )
 
-        def gather(rows: torch.Tensor) -> torch.Tensor:
-            if rank == 2:
-                other = list(b"newhost: a new CPU".ljust(120))
-                rows = rows.clone()
-                rows[:, 0] += 1
-                rows[:, -120:] = torch.tensor(other, dtype=torch.float64)
-            return exchange(rows)
 
-        monkeypatch.setattr(worker, "gather", gather)
+def test_a_job_with_fused_gradients_is_only_warned(
+    tmp_path: Path,
+    other_arithmetic: Callable[[Worker], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = tiny_job(tmp_path, training={"gradients": "fused"})
+
+    def check(worker: Worker) -> str:
+        if worker.rank == 1:
+            other_arithmetic(worker)
         return check_same_arithmetic(job, worker)
 
-    for cause in on_workers(job, 3, check):
-        assert cause.startswith("the workers compute different numbers: ")
-        assert "an old CPU" in cause and "newhost: a new CPU" in cause
+    with caplog.at_level(logging.WARNING):
+        assert len(set(on_workers(job, 2, check))) == 2
+    assert "compute different numbers" in caplog.text
+
+
+@pytest.mark.parametrize("read", ["rows", "columns", "pixels"])
+@pytest.mark.parametrize("hidden_size", [128, 2048])
+def test_the_check_is_small_whatever_the_job(tmp_path: Path, read: str, hidden_size: int) -> None:
+    shape = tiny_shape(height=100, width=90, num_shards=1)
+    model = {"hidden_size": hidden_size, "num_layers": 3, "read": read}
+    job = tiny_job(tmp_path, data=shape, model=model, training={"global_batch_size": 64})
+    rows, height, width = arithmetic._size(job)
+    steps = {"rows": height, "columns": width, "pixels": height * width}[read]
+    assert 1 <= rows <= 64
+    assert rows * steps * 3 * hidden_size <= 2**20
+    assert (width if read == "rows" else height) == {"rows": 90, "columns": 100, "pixels": 1}[read]
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:
@@ -86,13 +125,34 @@ def test_each_start_says_on_what_it_computes_and_a_resume_elsewhere_warns(
     (first,) = records_of(tmp_path / "run")
     assert first["device"] == device_name(CPU)
     assert first["arithmetic_sha256"] == arithmetic_sha256(job, CPU)
-    assert "earlier_device" not in first
+    assert "other_devices" not in first
 
     train(job, single(job, stop_after=1))
-    assert "earlier_device" not in records_of(tmp_path / "run")[-1]
+    assert "other_devices" not in records_of(tmp_path / "run")[-1]
 
-    monkeypatch.setattr(arithmetic, "arithmetic_sha256", lambda *_: "cd" * 32)
-    with caplog.at_level(logging.WARNING):
-        train(job, single(job))
-    assert records_of(tmp_path / "run")[-1]["earlier_device"] == first["device"]
+    with monkeypatch.context() as elsewhere, caplog.at_level(logging.WARNING):
+        elsewhere.setattr(arithmetic, "arithmetic_sha256", lambda *_: "cd" * 32)
+        train(job, single(job, stop_after=1))
+    assert records_of(tmp_path / "run")[-1]["other_devices"] == first["device"]
     assert "computes other bits than" in caplog.text
+
+    for _ in range(2):  # back where it began: the step between stays another one
+        train(job, single(job, stop_after=1))
+        assert "other_devices" in records_of(tmp_path / "run")[-1]
+
+
+def test_a_start_without_steps_warns_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny_job(tmp_path / "run", checkpoint={"every_s": 0.0})
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(arithmetic, "arithmetic_sha256", lambda *_: "cd" * 32)
+        elsewhere.setattr(Gradients, "step", _fail)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(job, single(job))
+    train(job, single(job))
+    assert ["other_devices" in record for record in records_of(tmp_path / "run")] == [False] * 2
+
+
+def _fail(*_: Any) -> None:
+    raise RuntimeError("killed")

@@ -1,6 +1,8 @@
 """The training loop: whatever happens to a run, its weights depend on the job alone."""
 
+import gc
 import json
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ import safetensors.torch
 import torch
 
 from tests.unit.simulated import on_workers, single, tiny_job, tiny_loader, tiny_shape
+from workers import train as train_module
 from workers.checkpoints.background_writer import CheckpointWriter
 from workers.checkpoints.weights import weights_sha256
 from workers.config import TrainJob
 from workers.errors import DataError, DivergedError, SharedError
 from workers.records.run_folder import RunFolder, StopRequest
+from workers.shards.held_rows import HeldRows
 from workers.shards.rows import Rows, ShardData
 from workers.storage.typed_json import Json
 from workers.train import TrainResult, train
@@ -354,3 +358,26 @@ def test_a_recurrent_bias_that_is_not_trained_stays_zero(tmp_path: Path, cell: s
     weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
     assert torch.count_nonzero(weights["layers.0.0.bias_hh_l0"]) == 0
     assert torch.count_nonzero(weights["layers.0.0.bias_ih_l0"]) > 0
+
+
+def test_the_memory_of_a_job_is_free_when_the_job_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next job of this process looks how much of a GPU's memory is free."""
+    kept: list[weakref.ref[Any]] = []
+    build = train_module.HeldRows
+
+    def held(*arguments: Any) -> HeldRows:
+        rows = build(*arguments)
+        kept.extend([weakref.ref(rows), weakref.ref(rows._train.images_NHW)])
+        return rows
+
+    monkeypatch.setattr(train_module, "HeldRows", held)
+    job = tiny_job(tmp_path / "run")
+    gc.collect()
+    gc.disable()
+    try:
+        train(job, single(job))
+        assert [reference() for reference in kept] == [None] * 2
+    finally:
+        gc.enable()

@@ -1,8 +1,9 @@
 """Gradient rows by calls of one fixed shape, with a device that is a CPU."""
 
+import contextlib
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,27 @@ from tests.unit.simulated import shard_of, tiny_job, tiny_shape
 from tests.unit.workers.test_gradients import NOISY, model_of, random_rows, whole_batch_gradient
 from workers.config import TrainJob
 from workers.gpu import shard_rows
-from workers.gpu.queues import InlineQueue
 from workers.gpu.shard_rows import GpuRows, block_rows
 from workers.pieces import NUM_SUMS
 from workers.shards.rows import Rows
 
 CPU = torch.device("cpu")
 PLAIN_AND_NOISY = pytest.mark.parametrize("noise", [{}, NOISY], ids=["plain", "dropout, augment"])
+
+
+class InlineQueue:
+    """A queue of a device that runs its work at once, as a CPU does."""
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        yield
+
+    def join(self) -> None:
+        pass
+
+    def repeatable(self, function: Callable[[], None]) -> Callable[[], None]:
+        function()
+        return function
 
 
 class CountingQueue(InlineQueue):
@@ -115,6 +130,26 @@ def test_what_an_earlier_step_left_in_the_buffers_does_not_matter(
         found = used.compute(1, step, batches_of(job, rows))
         fresh = gpu_rows(job).compute(1, step, batches_of(job, rows))
         assert torch.equal(found, fresh)
+
+
+@pytest.mark.parametrize("gradients", ["exact", "fused"])
+def test_a_worker_without_rows_in_the_last_step_adds_nothing(
+    tmp_path: Path, gradients: str
+) -> None:
+    job = job_of(tmp_path, training={"gradients": gradients})
+    two = random_rows(2, job.data)  # they belong to the shards 0 and 1
+    used = gpu_rows(job, range(2, 4))
+    used.compute(0, 0, batches_of(job, random_rows(32, job.data), range(2, 4)))
+    assert not used.compute(0, 1, batches_of(job, two, range(2, 4))).any()
+    assert gpu_rows(job).compute(0, 1, batches_of(job, two))[:, -3].sum() == 2
+
+
+def test_a_flag_does_not_stay_for_the_next_step(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    rows = gpu_rows(job)
+    batches = batches_of(job, random_rows(26, job.data))
+    rows.compute(0, 0, batches)[0, -2:] = 1.0
+    assert not rows.compute(0, 1, batches)[:, -2:].any()
 
 
 def test_each_call_has_one_shape_and_long_shards_take_several(
