@@ -19,7 +19,7 @@ demo: $(VENV)/installed       ## Train on the digits shipped with rnnjob, in one
 
 test: $(VENV)/installed       ## Run all tests but the long ones
 	$(BIN)/python -m pytest tests/unit -n auto
-	$(BIN)/python -m pytest tests/integration tests/e2e tests/gpu
+	$(BIN)/python -m pytest tests/integration tests/e2e tests/gpu -n 2 --dist loadfile
 
 test-fast: $(VENV)/installed  ## Run only the unit tests: no Ray, under a minute
 	$(BIN)/python -m pytest tests/unit -n auto -m 'not slow'

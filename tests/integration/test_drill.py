@@ -29,9 +29,11 @@ def cli(rnnjob: Cli, tmp_path: Path) -> Iterator[Cli]:
 def test_a_cluster_of_its_own_loses_a_worker_and_a_checkpoint_and_nothing_else(
     cli: Cli, tmp_path: Path
 ) -> None:
+    # The seed puts the faults at the steps 15 and 123 of 232. The process that injects the second
+    # one takes seconds to start, and the job must not be over by then.
     done = cli(
         "drill", *SMALL, "--nodes", "2", "--faults", "worker,storage", "--num-faults", "2",
-        "--epochs", "1", "--seed", "1", "--json",
+        "--epochs", "4", "--seed", "31", "--json",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr + done.stdout
     report = done.json
