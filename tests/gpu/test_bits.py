@@ -40,7 +40,7 @@ def job_of(folder: Path, name: str, precision: str = "fp32", **training: Any) ->
     parts = dict(MODELS[name])
     more = {"precision": precision, "global_batch_size": 512, **training}
     training = {**parts.pop("training", {}), **more}
-    shape = tiny_shape(height=28, width=28, num_shards=SHARDS, num_classes=10)
+    shape = tiny_shape(height=28, width=28, num_shards=SHARDS, num_classes=10, train_rows=8192)
     return tiny_job(folder, data=shape, training=training, **parts)
 
 

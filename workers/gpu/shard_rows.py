@@ -32,7 +32,13 @@ def block_rows(job: TrainJob) -> int:
     steps = {"rows": data.height, "columns": data.width, "pixels": data.height * data.width}
     width = model.hidden_size * (2 if model.bidirectional else 1)
     fitting = _MAX_OUTPUTS // (steps[model.read] * width * model.num_layers)
-    return max(1, min(job.rows_per_shard_step, fitting))
+    return max(1, min(_most_rows(job), fitting))
+
+
+def _most_rows(job: TrainJob) -> int:
+    """Return the most rows that a shard adds to a step: a batch may be larger than the data set."""
+    longest = -(-job.data.train_rows // job.data.num_shards)
+    return min(job.rows_per_shard_step, longest)
 
 
 class _StepBuffers:
@@ -40,7 +46,7 @@ class _StepBuffers:
 
     def __init__(self, job: TrainJob, shards: range, device: torch.device) -> None:
         rows = block_rows(job)
-        self._per_shard = -(-job.rows_per_shard_step // rows) * rows
+        self._per_shard = -(-_most_rows(job) // rows) * rows
         shape = (len(shards), self._per_shard // rows, rows)
         size = (job.data.height, job.data.width)
         self.images_LKPHW = torch.zeros(*shape, *size, dtype=torch.uint8, device=device)

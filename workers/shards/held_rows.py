@@ -145,8 +145,8 @@ class EpochRows:
         offsets = np.cumsum([0, *sizes[:-1]])
         rows = [order + start for order, start in zip(self._orders.values(), offsets, strict=True)]
         # Shards differ by one row at most, so only the last step is not full.
-        each = self._rows_per_shard_step
-        num_full = min(sizes) // each
+        each = min(self._rows_per_shard_step, max(sizes))
+        num_full = min(sizes) // each if each else 0
         full = [part[: num_full * each].reshape(num_full, each) for part in rows]
         last = [part[num_full * each :] for part in rows]
         return np.concatenate([np.concatenate(full, axis=1).reshape(-1), *last])

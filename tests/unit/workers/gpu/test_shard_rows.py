@@ -56,7 +56,8 @@ class CountingQueue(InlineQueue):
 def job_of(folder: Path, **parts: Any) -> TrainJob:
     """Return a job whose steps take 8 rows of each of 4 shards."""
     training = {"global_batch_size": 32, **parts.pop("training", {})}
-    return tiny_job(folder, training=training, **parts)
+    data = parts.pop("data", tiny_shape(train_rows=64))
+    return tiny_job(folder, data=data, training=training, **parts)
 
 
 def gpu_rows(job: TrainJob, shards: range | None = None, **more: Any) -> GpuRows:
@@ -165,9 +166,18 @@ def test_each_call_has_one_shape_and_long_shards_take_several(
     torch.testing.assert_close(found[:-NUM_SUMS] / 16, whole_batch_gradient(job, rows))
 
 
+def test_a_batch_may_be_larger_than_the_data_set(tmp_path: Path) -> None:
+    training = {"global_batch_size": 4 * 10**30}
+    job = job_of(tmp_path, data=tiny_shape(), training=training)
+    assert block_rows(job) == 7  # the longest of four shards with 26 rows in all
+    rows = random_rows(26, job.data)
+    total = computed(job, rows).sum(dim=0)
+    torch.testing.assert_close(total[:-NUM_SUMS] / 26, whole_batch_gradient(job, rows))
+
+
 def test_the_rows_of_a_call_depend_on_the_job_and_not_on_its_workers(tmp_path: Path) -> None:
     def rows_of(**model: Any) -> int:
-        shape = tiny_shape(height=28, width=28, num_shards=8)
+        shape = tiny_shape(height=28, width=28, num_shards=8, train_rows=80_000)
         return block_rows(
             job_of(tmp_path, data=shape, model=model, training={"global_batch_size": 80_000})
         )
