@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.unit.simulated import on_workers, shard_of, single, tiny_job, tiny_shape
+from workers import gradients as gradients_module
 from workers.config import DataShape, TrainJob
+from workers.errors import ResourcesError
 from workers.gradients import ControlFlags, Gradients, Step
 from workers.models.classify import classify, to_unit
 from workers.models.recurrent import SequenceClassifier, build_model
@@ -228,3 +230,16 @@ def test_optimizers_are_torchs_own_with_the_specs_values(
     assert type(optimizer) is kind
     assert (group["lr"], group["weight_decay"], group["foreach"]) == (0.25, 0.125, False)
     assert group.get("momentum") == (0.5 if name == "sgd" else None)
+
+
+def test_too_little_memory_of_a_gpu_is_said_with_a_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.75 GiB.")
+
+    monkeypatch.setattr(gradients_module, "GpuRows", too_large)
+    job = tiny_job(tmp_path)
+    with pytest.raises(ResourcesError, match="not enough memory") as caught:
+        gradients_module._rows_on_gpu(model_of(job), job, single(job))
+    assert "--batch-size" in caught.value.cure
