@@ -1,14 +1,20 @@
 """Each check of rnnjob doctor on its own."""
 
 import platform
+import threading
+import time
 from pathlib import Path
+
+import pytest
 
 from orchestrator.cluster.dashboard import Node
 from orchestrator.datasets.prepare import prepare
-from orchestrator.doctor import cluster, data, gpus, machine, packages
+from orchestrator.doctor import cluster, data, gpus, machine, packages, storage_trial
 from orchestrator.doctor.check import FAIL, OK, WARN, Check, DoctorOptions, run_check
 from orchestrator.doctor.examine import examine
+from orchestrator.doctor.storage_trial import removing_new_folders
 from workers.errors import JobError
+from workers.storage.storage import Storage
 
 
 def check_named(name: str, checks: list[Check]) -> Check:
@@ -60,6 +66,39 @@ def test_disk_is_measured_where_the_folder_would_be_made(tmp_path: Path) -> None
     assert check.name == "disk: cache"
     assert str(tmp_path / "a" / "b") in check.detail
     assert not (tmp_path / "a").exists()
+
+
+def test_two_processes_that_try_one_storage_leave_nothing(tmp_path: Path) -> None:
+    """The second finds the folders of the first, and still uses them when the first is done."""
+    storage = Storage(str(tmp_path / "new" / "runs"))
+    is_begun, may_end = threading.Event(), threading.Event()
+
+    def second() -> None:
+        is_begun.wait()
+        with removing_new_folders(storage):
+            storage.write("second", b"")
+            may_end.set()
+            time.sleep(0.3)
+            storage.delete_file("second")
+
+    other = threading.Thread(target=second)
+    other.start()
+    with removing_new_folders(storage):
+        storage.create()
+        is_begun.set()
+        may_end.wait()
+    other.join()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_somebody_uses_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_trial, "_TRIAL_S", 0.1)
+    storage = Storage(str(tmp_path / "new"))
+    with removing_new_folders(storage):
+        storage.write("job.yaml", b"")
+    assert (tmp_path / "new" / "job.yaml").exists()
 
 
 def test_a_storage_is_tested_and_left_as_it_was(tmp_path: Path) -> None:
