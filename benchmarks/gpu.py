@@ -13,21 +13,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from workers.config import (
-    AugmentConfig,
-    CheckpointConfig,
-    DataShape,
-    LogConfig,
-    ModelConfig,
-    TrainingConfig,
-    TrainJob,
-)
+from workers.config import TrainJob
+from workers.gpu.self_test import NUM_CLASSES, NUM_SHARDS, SIZE, random_digits_job
 from workers.gpu.settings import ENVIRONMENT, enable_determinism, prepare_environment
 from workers.gradients import ControlFlags, Gradients
 from workers.models.recurrent import build_model
@@ -40,7 +32,7 @@ GPU = torch.device("cuda")
 RESULTS = Path(__file__).with_name("RESULTS-GPU.md")
 BATCHES = (512, 4096, 32768)
 HIDDEN = (128, 512)
-NUM_ROWS, SIZE, CLASSES, SHARDS = 60_000, 28, 10, 8
+NUM_ROWS = 60_000
 VARIANTS = ("exact", "fused", "plain", "graph")
 ROUNDS = 5
 
@@ -52,39 +44,19 @@ class Digits:
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (NUM_ROWS, SIZE, SIZE), generator=generator)
         self.images = images.to(torch.uint8).to(GPU)
-        self.labels = torch.randint(0, CLASSES, (NUM_ROWS,), generator=generator).to(GPU)
+        self.labels = torch.randint(0, NUM_CLASSES, (NUM_ROWS,), generator=generator).to(GPU)
 
     def order(self, number: int) -> torch.Tensor:
         return torch.randint(0, NUM_ROWS, (number,), device=GPU)
 
 
-def job_of(batch: int, hidden: int, precision: str, gradients: str) -> TrainJob:
-    training: Any = {"precision": precision, "gradients": gradients, "global_batch_size": batch}
-    return TrainJob(
-        run_id="benchmark",
-        run_uri="unused",
-        fingerprint="unused",
-        data=DataShape(
-            name="random", fingerprint="unused", num_shards=SHARDS, num_classes=CLASSES,
-            height=SIZE, width=SIZE, train_rows=NUM_ROWS, validation_rows=0, test_rows=1,
-            pixel_mean=0.13, pixel_std=0.31,
-        ),
-        model=ModelConfig(hidden_size=hidden),
-        augment=AugmentConfig(),
-        training=TrainingConfig(**training),
-        checkpoint=CheckpointConfig(),
-        log=LogConfig(),
-        cpus_per_worker=1,
-    )  # fmt: skip
-
-
 def rnnjob_step(data: Digits, job: TrainJob) -> Callable[[], None]:
     """Return one step as `workers.train` takes it, without its records."""
     model = build_model(job.model, job.data, 0).to(GPU)
-    worker = SingleProcessWorker(SHARDS, lambda shard: {}, device=GPU)
+    worker = SingleProcessWorker(NUM_SHARDS, lambda shard: {}, device=GPU)
     gradients = Gradients(model, job, worker, ShardThreads(1))
     optimizer = build_optimizer(job.training.optimizer, model.parameters())
-    batch, sizes = job.training.global_batch_size, [job.rows_per_shard_step] * SHARDS
+    batch, sizes = job.training.global_batch_size, [job.rows_per_shard_step] * NUM_SHARDS
 
     def step() -> None:
         index = data.order(batch)
@@ -102,7 +74,7 @@ def plain_step(data: Digits, job: TrainJob, with_graph: bool) -> Callable[[], No
     """Return one step of the usual loop: torch.nn.LSTM, autocast, fused AdamW."""
     batch, hidden = job.training.global_batch_size, job.model.hidden_size
     lstm = nn.LSTM(SIZE, hidden, batch_first=True).to(GPU)
-    head = nn.Linear(hidden, CLASSES).to(GPU)
+    head = nn.Linear(hidden, NUM_CLASSES).to(GPU)
     parameters = [*lstm.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, 1e-3, fused=True, capturable=with_graph)
     index, loss_sum = data.order(batch), torch.zeros((), device=GPU)
@@ -162,7 +134,7 @@ def measure(data: Digits, batch: int, hidden: int, precision: str, budget_s: flo
     steps: dict[str, Callable[[], None]] = {}
     for name in VARIANTS:
         gradients = name if name in ("exact", "fused") else "exact"
-        job = job_of(batch, hidden, precision, gradients)
+        job = random_digits_job(batch, precision, gradients, hidden)
         if name in ("exact", "fused"):
             enable_determinism()
             steps[name] = rnnjob_step(data, job)
@@ -207,7 +179,7 @@ def lines(budget_s: float) -> Iterator[str]:
     yield from (__doc__ or "").strip().splitlines()[2:]
     yield ""
     yield f"Thousands of samples per second, medians of {ROUNDS} rounds that take turns. LSTM, 28 "
-    yield f"steps of 28 numbers, {SHARDS} shards. Matrix products reach "
+    yield f"steps of 28 numbers, {NUM_SHARDS} shards. Matrix products reach "
     yield " and ".join(f"{rate / 1e12:.0f} TFLOP/s in {name}" for name, rate in peaks.items()) + "."
     yield ""
     heads = ["precision", "hidden", "batch", *VARIANTS, "exact/fused", "exact/plain", "of peak"]

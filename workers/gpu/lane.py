@@ -72,7 +72,6 @@ class Lane:
 
     def add(self, shards: list[int], block: int, compute: Callable[[], None]) -> None:
         """Record a call. `compute` reads and writes the same tensors each time."""
-
         noise = self.noise  # a reference to the lane itself would keep it alive for ever
 
         def from_the_first_number() -> None:

@@ -18,7 +18,9 @@ from workers.models.compute_copy import ComputeCopy
 from workers.models.recurrent import build_model
 from workers.shards.rows import Rows
 
-_SHARDS, _ROWS, _SIZE, _CLASSES = 8, 64, 28, 10
+NUM_SHARDS, SIZE, NUM_CLASSES = 8, 28, 10
+_ROWS = 64
+"""The rows of each shard in the step of the test."""
 _REPETITIONS = 20
 
 
@@ -29,19 +31,19 @@ def differing_variants(device: torch.device, precision: str) -> list[str]:
     several times each. It needs `workers.gpu.settings.prepare_environment` before CUDA is used.
     """
     enable_determinism()
-    job = _job(precision)
+    job = random_digits_job(NUM_SHARDS * _ROWS, precision)
     batches = _batches(device)
     model = build_model(job.model, job.data, 0).to(device)
     computing = ComputeCopy(model, precision, device)
     computing.refresh()
     wanted: torch.Tensor | None = None
     differing = []
-    for lanes in (1, _SHARDS):
+    for lanes in (1, NUM_SHARDS):
         for with_graphs in (True, False):
             rows = GpuRows(
                 computing.module,
                 job,
-                range(_SHARDS),
+                range(NUM_SHARDS),
                 device,
                 lambda device, graphs=with_graphs: CudaQueue(device, graphs),  # type: ignore[misc]
                 lanes,
@@ -56,32 +58,42 @@ def differing_variants(device: torch.device, precision: str) -> list[str]:
 
 def _batches(device: torch.device) -> dict[int, Rows]:
     generator = torch.Generator().manual_seed(0)
-    shape = (_SHARDS, _ROWS)
-    images = torch.randint(0, 256, (*shape, _SIZE, _SIZE), generator=generator).to(torch.uint8)
-    labels = torch.randint(0, _CLASSES, shape, generator=generator)
-    return {s: Rows(images[s].to(device), labels[s].to(device)) for s in range(_SHARDS)}
+    shape = (NUM_SHARDS, _ROWS)
+    images = torch.randint(0, 256, (*shape, SIZE, SIZE), generator=generator).to(torch.uint8)
+    labels = torch.randint(0, NUM_CLASSES, shape, generator=generator)
+    return {s: Rows(images[s].to(device), labels[s].to(device)) for s in range(NUM_SHARDS)}
 
 
-def _job(precision: str) -> TrainJob:
-    values = {"precision": precision, "global_batch_size": _SHARDS * _ROWS}
+def random_digits_job(
+    batch_size: int, precision: str, gradients: str = "exact", hidden_size: int = 128
+) -> TrainJob:
+    """Return a job on images of MNIST's size in 8 shards, with the default model but its width.
+
+    It has no run folder: only its steps can be computed.
+    """
+    training = {
+        "global_batch_size": batch_size, "precision": precision, "gradients": gradients
+    }  # fmt: skip
     return TrainJob(
-        run_id="self-test",
+        run_id="random-digits",
         run_uri="",
         fingerprint="",
         data=DataShape(
             name="random",
             fingerprint="",
-            num_shards=_SHARDS,
-            num_classes=_CLASSES,
-            height=_SIZE,
-            width=_SIZE,
-            train_rows=_SHARDS * _ROWS,
+            num_shards=NUM_SHARDS,
+            num_classes=NUM_CLASSES,
+            height=SIZE,
+            width=SIZE,
+            train_rows=60_000,
             validation_rows=0,
             test_rows=1,
+            pixel_mean=0.13,
+            pixel_std=0.31,
         ),
-        model=ModelConfig(),
+        model=ModelConfig(hidden_size=hidden_size),
         augment=AugmentConfig(),
-        training=TrainingConfig.model_validate(values),
+        training=TrainingConfig.model_validate(training),
         checkpoint=CheckpointConfig(),
         log=LogConfig(),
         cpus_per_worker=1,

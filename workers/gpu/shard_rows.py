@@ -46,8 +46,7 @@ class _StepBuffers:
 
     def __init__(self, job: TrainJob, shards: range, device: torch.device) -> None:
         rows = block_rows(job)
-        self._per_shard = -(-_most_rows(job) // rows) * rows
-        shape = (len(shards), self._per_shard // rows, rows)
+        shape = (len(shards), -(-_most_rows(job) // rows), rows)
         size = (job.data.height, job.data.width)
         self.images_LKPHW = torch.zeros(*shape, *size, dtype=torch.uint8, device=device)
         self.labels_LKP = torch.zeros(*shape, dtype=torch.int64, device=device)
