@@ -77,6 +77,9 @@ def replace_all(tensors: Tensors, value: Tensor, suffix: str = "") -> None:
     tensors.update({name: value for name in tensors if name.endswith(suffix)})
 
 
+TERABYTES = json.dumps(
+    {"head.weight": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
+).encode()
 HEAD, STEP = "head.weight", "head.weight/step"
 HARM: dict[str, Callable[[Path], None]] = {
     "a missing tensor": change_tensors("model.safetensors", lambda t: t.pop(HEAD)),
@@ -103,6 +106,12 @@ HARM: dict[str, Callable[[Path], None]] = {
         "optimizer.safetensors", lambda t: t.update({STEP: torch.tensor(float("nan"))})
     ),
     "no best weights": change_tensors("best.safetensors", lambda t: t.clear()),
+    "a header of terabytes": lambda folder: rewrite(
+        folder, "model.safetensors", (2**42).to_bytes(8, "little") + b"{"
+    ),
+    "a tensor of terabytes": lambda folder: rewrite(
+        folder, "model.safetensors", len(TERABYTES).to_bytes(8, "little") + TERABYTES
+    ),
     "a later step": change_progress(lambda p: p.update(step_in_epoch=3)),
     "an epoch too many": change_progress(lambda p: p.update(epoch=7)),
     "an epoch without its record": change_progress(lambda p: p.update(epochs=[])),
