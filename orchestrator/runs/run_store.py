@@ -4,6 +4,7 @@ import re
 import secrets
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -86,15 +87,22 @@ def next_command(run: RunFolder, verb: str, *more: str) -> str:
     return shlex.join(words)
 
 
-def list_runs(storage: Storage) -> list[RunStatus]:
-    """Return the status of every run of a storage, newest first. Raises StorageError."""
+def list_runs(
+    storage: Storage, left_out: Callable[[NoSuchRunError], None] = lambda error: None
+) -> list[RunStatus]:
+    """Return the status of every run of a storage, newest first. Raises StorageError.
+
+    `left_out`: called with the reason for each run whose status cannot be read.
+    """
     found = []
     for name in storage.list():
         if _RUN_ID.fullmatch(name):
+            run = RunFolder(storage.child(name))
             try:
-                found.append(read_status(RunFolder(storage.child(name))))
-            except NoSuchRunError:
-                continue
+                found.append(read_status(run))
+            except NoSuchRunError as error:
+                if run.storage.exists(run.STATUS):  # else it is a folder of something else
+                    left_out(error)
     return sorted(found, key=lambda status: status.submitted_at or 0.0, reverse=True)
 
 

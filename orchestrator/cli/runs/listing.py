@@ -12,7 +12,7 @@ from orchestrator.cli.errors import explained
 from orchestrator.cli.options.run import json_option, open_storage, storage_option
 from orchestrator.cli.output import echo, print_json
 from orchestrator.runs.result import read_result
-from workers.errors import InputError
+from workers.errors import InputError, NoSuchRunError
 from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
 
@@ -64,7 +64,7 @@ def list_command(
         _check_watch(as_json, quiet)
         _watch(lambda: _renderable(place, *_find(place, state, most)))
         return
-    shown, num_older = _find(place, state, most)
+    shown, num_older = _find(place, state, most, _say_left_out)
     if quiet:
         for status in shown:
             echo(status.run_id)
@@ -74,9 +74,18 @@ def list_command(
         _print(place, shown, num_older)
 
 
-def _find(place: Storage, state: str | None, most: int | None) -> tuple[list["RunStatus"], int]:
+def _say_left_out(error: NoSuchRunError) -> None:
+    echo(f"not listed: {error.cause}", err=True)
+
+
+def _find(
+    place: Storage,
+    state: str | None,
+    most: int | None,
+    left_out: Callable[[NoSuchRunError], None] = lambda error: None,
+) -> tuple[list["RunStatus"], int]:
     """Return the runs to show, and the number of older runs that are left out."""
-    found = [status for status in runs.list_runs(place) if state in (None, status.state)]
+    found = [s for s in runs.list_runs(place, left_out) if state in (None, s.state)]
     shown = found[:most]
     return shown, len(found) - len(shown)
 

@@ -46,6 +46,23 @@ def test_the_list_is_limited_to_the_last_runs_and_to_one_state(folder: Path) -> 
     assert rnnjob("--state", "FAILED", "-q", "--all").stdout == ""
 
 
+@pytest.mark.parametrize("flags", [[], ["-q"], ["--json"], ["--state", "queued"]])
+def test_a_run_whose_status_cannot_be_read_is_named(folder: Path, flags: list[str]) -> None:
+    for name in ("a-pipe", "damaged", "fine", "no-run"):
+        create_run(folder, name)
+    (folder / "runs" / "no-run" / "status.json").unlink()
+    (folder / "runs" / "damaged" / "status.json").write_text("{}")
+    (folder / "runs" / "a-pipe" / "status.json").unlink()
+    os.mkfifo(folder / "runs" / "a-pipe" / "status.json")
+    done = rnnjob(*flags)
+    assert done.exit_code == 0
+    assert "fine" in done.stdout and "damaged" not in done.stdout
+    assert done.stderr.splitlines() == [
+        f"not listed: {folder}/runs/a-pipe/status.json is a named pipe, not a file",
+        f"not listed: {folder}/runs/damaged holds no run",
+    ]
+
+
 def test_an_unknown_state_is_refused_with_the_valid_ones() -> None:
     done = rnnjob("--state", "done")
     assert done.exit_code == 2
