@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from workers.config import TrainJob
+from workers.data.rows import Rows
 from workers.gpu.self_test import NUM_CLASSES, NUM_SHARDS, SIZE, random_digits_job
 from workers.gpu.settings import ENVIRONMENT, enable_determinism, prepare_environment
 from workers.gradients import ControlFlags, Gradients
 from workers.models.recurrent import build_model
 from workers.optimizer import build_optimizer, clip_
 from workers.shard_threads import ShardThreads
-from workers.shards.rows import Rows
 from workers.worker import SingleProcessWorker
 
 GPU = torch.device("cuda")

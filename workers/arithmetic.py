@@ -2,7 +2,7 @@
 
 Equal bits need equal kernels. Two models of CPUs or GPUs in one job, or two releases of torch, give
 other bits without an error. So each worker computes one small gradient whose value is known from
-the job alone, and all compare its hash before their first step. B rows, S shards.
+the job alone, and all compare its hash before their first step. S shards, N numbers.
 """
 
 import hashlib
@@ -14,11 +14,15 @@ import torch
 
 from workers.config import AugmentConfig, TrainJob
 from workers.cpu import cpu_model
+from workers.data.kinds import ImageInput
+from workers.data.random_rows import random_batch
+from workers.data.rows import Batch
 from workers.errors import ReplicaError
 from workers.models.compute_copy import ComputeCopy
 from workers.models.noise import Noise
 from workers.models.recurrent import build_model
-from workers.pieces import MICRO_BATCH_ROWS, piece_row, row_size
+from workers.models.sequences import hidden_outputs
+from workers.pieces import MICRO_BATCH_ROWS, piece_row, row_size, rules_of
 from workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -40,43 +44,41 @@ def device_name(device: torch.device) -> str:
 
 
 def arithmetic_sha256(job: TrainJob, device: torch.device) -> str:
-    """Return the hash of one small gradient: the job's first weights, and rows of random pixels.
+    """Return the hash of one small gradient: the job's first weights, and random rows.
 
     It depends on the job, and on what computes it: the device, the libraries, their settings.
     """
     model = build_model(job.model, job.data, job.training.seed, job.training.bptt_steps).to(device)
     computing = ComputeCopy(model, job.training.precision, device)
-    rows, height, width = _size(job)
-    words = np.random.Philox(rows).random_raw(rows * (height * width + 1))
-    pixels, labels = np.split(words, [rows * height * width])
-    images_BHW = torch.from_numpy((pixels >> np.uint64(56)).astype(np.uint8))
-    labels_B = torch.from_numpy((labels % np.uint64(job.data.num_classes)).astype(np.int64))
+    small = _with_small_images(job.model_copy(update={"augment": AugmentConfig()}))
+    batch = _small_batch(small, device)
     row_N = torch.zeros(row_size(model), device=device)
-    piece_row(
-        computing.module,
-        job.model_copy(update={"augment": AugmentConfig()}),
-        images_BHW.view(rows, height, width).to(device),
-        labels_B.to(device),
-        Noise([(torch.Generator(device).manual_seed(0), rows)]),
-        row_N,
-    )
+    noise = Noise([(torch.Generator(device).manual_seed(0), len(batch))])
+    piece_row(computing.module, small, rules_of(job), batch, noise, row_N)
     return hashlib.sha256(row_N.cpu().numpy().tobytes()).hexdigest()
 
 
-def _size(job: TrainJob) -> tuple[int, int, int]:
-    """Return B and the size of the images: the job's, with at most _MAX_STEPS time steps."""
-    data, model = job.data, job.model
-    height, width = data.height, data.width
-    if model.read == "columns":
-        width = steps = min(width, _MAX_STEPS)
-    elif model.read == "rows":
-        height = steps = min(height, _MAX_STEPS)
+def _small_batch(job: TrainJob, device: torch.device) -> Batch:
+    is_image = isinstance(job.data.input, ImageInput)
+    outputs = hidden_outputs(job, None if is_image else _MAX_STEPS)
+    num_rows = min(MICRO_BATCH_ROWS, job.rows_per_shard_step, _MAX_OUTPUTS // outputs)
+    return random_batch(job.data, max(1, num_rows), _MAX_STEPS, device)
+
+
+def _with_small_images(job: TrainJob) -> TrainJob:
+    """Return the job with images of at most _MAX_STEPS time steps, if it has images."""
+    source, read = job.data.input, job.model.read
+    if not isinstance(source, ImageInput):
+        return job
+    height, width = source.height, source.width
+    if read == "columns":
+        width = min(width, _MAX_STEPS)
+    elif read == "rows":
+        height = min(height, _MAX_STEPS)
     else:
         height = max(1, min(height, _MAX_STEPS // width))
-        steps = height * width
-    outputs = steps * model.hidden_size * model.num_layers * (2 if model.bidirectional else 1)
-    rows = min(MICRO_BATCH_ROWS, job.rows_per_shard_step, _MAX_OUTPUTS // outputs)
-    return max(1, rows), height, width
+    small = source.model_copy(update={"height": height, "width": width})
+    return job.model_copy(update={"data": job.data.model_copy(update={"input": small})})
 
 
 def check_same_arithmetic(job: TrainJob, worker: Worker) -> str:

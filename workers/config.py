@@ -3,53 +3,59 @@
 Keys and defaults are a contract: existing `job.yaml` files and scripts depend on them.
 """
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 
-SPLITS = ("train", "validation", "test")
-Metric = Literal["validation_accuracy", "validation_loss"]
+from workers.data.base import (
+    MAX_FLOAT32,
+    Config,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Number,
+    Positive,
+    PositiveInt,
+)
+from workers.data.kinds import SPLITS, DataShape
+
+__all__ = [
+    "SPLITS",
+    "AugmentConfig",
+    "CheckpointConfig",
+    "Config",
+    "DataShape",
+    "LogConfig",
+    "ModelConfig",
+    "NonNegativeInt",
+    "OptimizerConfig",
+    "PositiveInt",
+    "TrainJob",
+    "TrainingConfig",
+]
+
+Metric = Literal["auto", "validation_accuracy", "validation_loss"]
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("Input should be a valid number")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("Input should be a finite number")
-    return value
-
-
-_Number = BeforeValidator(_number)
-_MAX_FLOAT32 = 3e37
-"""The limit of numbers that torch keeps as float32; the type itself ends at 3.4e38."""
-NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
-PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
-Fraction = Annotated[float, _Number, Field(ge=0.0, lt=1.0)]
-NonNegative = Annotated[float, _Number, Field(ge=0.0)]
-Positive = Annotated[float, _Number, Field(gt=0.0)]
-
-
-class Config(BaseModel):
-    """The base class of all sections. It is immutable and refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelConfig(Config):
-    """A recurrent classifier over sequences."""
+    """A recurrent network over sequences."""
 
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     """`rnn` is the Elman network with tanh."""
     hidden_size: Annotated[int, Field(ge=1, le=2**16, strict=True)] = 128
     num_layers: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    embedding_size: Annotated[int, Field(ge=0, le=2**16, strict=True)] = 0
+    """The numbers that stand for a token. 0: the data set has no tokens; its integers are
+    numbers."""
     bidirectional: StrictBool = False
     dropout: Fraction = 0.0
-    """The probability that a feature is dropped, between the layers and before the classifier."""
+    """The probability that a feature is dropped, between the layers and before the output."""
     pooling: Literal["last", "mean", "max"] = "last"
     """How the outputs of all time steps become one vector."""
-    forget_bias: Annotated[float, _Number, Field(ge=-_MAX_FLOAT32, le=_MAX_FLOAT32)] = 1.0
+    forget_bias: Annotated[Number, Field(ge=-MAX_FLOAT32, le=MAX_FLOAT32)] = 1.0
     """The first value of the LSTM forget gate's bias (Jozefowicz et al., 2015). Other cells ignore
     it."""
     read: Literal["rows", "columns", "pixels"] = "rows"
@@ -61,7 +67,7 @@ class ModelConfig(Config):
     """`uniform`: within 1/sqrt(hidden_size). `glorot-uniform`: Glorot and Bengio, 2010, over the
     joined input and recurrent kernel, with biases of zero."""
     head_init: Literal["uniform", "normal"] = "uniform"
-    """The first weights and bias of the classifier: within 1/sqrt(features), or normal(0, 1)."""
+    """The first weights and bias of the output layer: within 1/sqrt(features), or normal(0, 1)."""
 
 
 class AugmentConfig(Config):
@@ -85,9 +91,9 @@ class OptimizerConfig(Config):
     """The optimizer and its constants."""
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: Annotated[float, _Number, Field(gt=0.0, le=_MAX_FLOAT32)] = 0.016
+    lr: Annotated[Number, Field(gt=0.0, le=MAX_FLOAT32)] = 0.016
     """The peak learning rate."""
-    weight_decay: Annotated[float, _Number, Field(ge=0.0, le=_MAX_FLOAT32)] = 0.1
+    weight_decay: Annotated[Number, Field(ge=0.0, le=MAX_FLOAT32)] = 0.1
     momentum: Fraction = 0.0
     """The momentum of `sgd`. Other optimizers ignore it."""
 
@@ -117,9 +123,18 @@ class TrainingConfig(Config):
     up to rounding."""
     keep: Literal["best", "last"] = "best"
     """Whether the final weights are those of the best epoch or of the last step."""
-    metric: Metric = "validation_accuracy"
+    metric: Metric = "auto"
     """Whether the best epoch has the highest accuracy or the lowest loss. The other metric breaks
-    ties."""
+    ties. `auto` is the accuracy for classes, and the loss for numbers."""
+    loss: Literal["auto", "cross-entropy", "mse", "mae", "huber"] = "auto"
+    """`cross-entropy` is for classes; the others are for numbers, in units of their standard
+    deviation. `auto` is `cross-entropy` or `mse`."""
+    class_weights: Literal["none", "balanced"] | dict[str, Positive] = "none"
+    """What the loss of a row is multiplied with: a number for each class by its name, or with
+    `balanced` the number of rows / (classes * rows of the class), so that all classes weigh the
+    same."""
+    label_smoothing: Fraction = 0.0
+    """The share of a row's probability that is spread over all classes (Szegedy et al., 2016)."""
     seed: Seed = 0
 
 
@@ -139,33 +154,6 @@ class LogConfig(Config):
 
     print_every_steps: NonNegativeInt = 0
     """Print the loss and the accuracy every so many steps; 0 means never."""
-
-
-class DataShape(Config):
-    """The sizes and constants of a prepared data set."""
-
-    name: str
-    fingerprint: str
-    num_shards: PositiveInt
-    num_classes: PositiveInt
-    height: PositiveInt
-    width: PositiveInt
-    train_rows: PositiveInt
-    validation_rows: NonNegativeInt
-    test_rows: PositiveInt
-    pixel_mean: Annotated[float, _Number] = 0.0
-    pixel_std: Positive = 1.0
-    """From pixels within [0, 1], `pixel_mean` is subtracted; `pixel_std` divides the result."""
-    test_head_rows: NonNegativeInt = 0
-    """The accuracy on the first so many test rows is reported beside that on the whole split; 0
-    means it is not."""
-
-    def num_rows(self, split: str) -> int:
-        return {
-            "train": self.train_rows,
-            "validation": self.validation_rows,
-            "test": self.test_rows,
-        }[split]
 
 
 class TrainJob(Config):

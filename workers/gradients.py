@@ -8,16 +8,15 @@ from functools import cached_property
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workers.config import TrainJob
+from workers.data.rows import Rows
 from workers.errors import ResourcesError
 from workers.gpu.shard_rows import GpuRows
 from workers.models.compute_copy import ComputeCopy
-from workers.models.recurrent import SequenceClassifier
 from workers.pieces import NUM_SUMS, trained_parameters
 from workers.shard_threads import ShardThreads, ThreadedRows
-from workers.shards.rows import Rows
 from workers.timer import Timer
 from workers.worker import Worker
 
@@ -58,8 +57,9 @@ class Step:
         return self._values[0]
 
     @property
-    def num_correct(self) -> int:
-        return int(self._values[1])
+    def score_sum(self) -> float:
+        """The sum behind the score of the job's target."""
+        return self._values[1]
 
     @property
     def num_rows(self) -> int:
@@ -89,7 +89,7 @@ class Gradients:
     """The gradients of one job on one worker: their computation and their exchange."""
 
     def __init__(
-        self, model: SequenceClassifier, job: TrainJob, worker: Worker, threads: ShardThreads
+        self, model: nn.Module, job: TrainJob, worker: Worker, threads: ShardThreads
     ) -> None:
         self._worker, self._is_fused = worker, job.training.gradients == "fused"
         self._parameters = trained_parameters(model)
@@ -131,7 +131,7 @@ class Gradients:
             parameter.grad = part.view_as(parameter)
 
 
-def _rows_on_gpu(model: SequenceClassifier, job: TrainJob, worker: Worker) -> GpuRows:
+def _rows_on_gpu(model: nn.Module, job: TrainJob, worker: Worker) -> GpuRows:
     """Record the computation of the hosted shards. Raises ResourcesError if memory is short."""
     try:
         return GpuRows(model, job, worker.shards, worker.device)

@@ -1,25 +1,36 @@
 """The gradient row of one piece: the numbers that a few rows of one shard add to a step.
 
-B rows of a piece, H height, W width, N parameters.
+B rows of a piece, C outputs, N parameters.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workers.config import TrainJob
-from workers.models.augment import augment
-from workers.models.classify import classify, to_unit
+from workers.data.class_target import ClassRules
+from workers.data.kinds import ClassTarget, NumberTarget
+from workers.data.number_target import NumberRules
+from workers.data.rows import Batch
+from workers.data.target_rules import TargetRules
 from workers.models.noise import NoiseSource
-from workers.models.recurrent import SequenceClassifier
+from workers.models.sequences import hidden_outputs, model_outputs
 
 MICRO_BATCH_ROWS = 128
 """The most rows of one piece on a CPU. This number decides the bits of a job's result. Of 64 to
 1,024 rows, 128 was the fastest per thread on CPUs, because weights and activations stay in the L2
 cache."""
+_MAX_OUTPUTS = 2**28
+"""The most hidden outputs of one piece on a CPU, 1 GiB of them, so that long sequences fit into
+memory. This number decides the bits of a job's result, too."""
 NUM_SUMS = 5
-"""The numbers at the end of each row: loss sum, correct rows, rows, and two control flags, which
-are zero here."""
+"""The numbers at the end of each row: sum of the losses, sum behind the score, rows, and two
+control flags, which are zero here."""
+
+
+def piece_rows(job: TrainJob) -> int:
+    """Return the most rows of one piece on a CPU. It is a function of the job alone."""
+    fitting = _MAX_OUTPUTS // hidden_outputs(job)
+    return max(1, min(MICRO_BATCH_ROWS, fitting))
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -32,11 +43,29 @@ def row_size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in trained_parameters(model)) + NUM_SUMS
 
 
+def rules_of(job: TrainJob) -> TargetRules:
+    """Return the loss and the metrics of a job."""
+    target, training = job.data.target, job.training
+    if isinstance(target, NumberTarget):
+        return NumberRules(target, "mse" if training.loss == "auto" else training.loss)
+    return ClassRules(target, _class_weights(job, target), training.label_smoothing)
+
+
+def _class_weights(job: TrainJob, target: ClassTarget) -> list[float] | None:
+    weights = job.training.class_weights
+    if weights == "none":
+        return None
+    if isinstance(weights, dict):
+        return [weights[name] for name in target.names]
+    each = job.data.train_rows / len(target.names)
+    return [each / count if count else 0.0 for count in target.train_counts]
+
+
 def piece_row(
-    model: SequenceClassifier,
+    model: nn.Module,
     job: TrainJob,
-    images_BHW: Tensor,
-    labels_B: Tensor,
+    rules: TargetRules,
+    batch: Batch,
     noise: NoiseSource,
     row_N: Tensor,
     is_row_B: Tensor | None = None,
@@ -49,21 +78,18 @@ def piece_row(
             exactly zero to all numbers. None if all rows are rows of the step.
         row_N: the numbers to overwrite, float32 of `row_size`.
     """
-    inputs_BHW = to_unit(images_BHW)
-    if job.augment.is_on:
-        inputs_BHW = augment(inputs_BHW, job.augment, noise)
-    logits_BC = classify(model, inputs_BHW, job, noise)
-    is_correct_B = logits_BC.detach().argmax(dim=1) == labels_B
+    outputs_BC = model_outputs(model, batch, job, noise)
+    scores_B = rules.scores(outputs_BC.detach(), batch.targets_N)
     if is_row_B is None:
-        loss = F.cross_entropy(logits_BC, labels_B, reduction="sum")
-        num_correct = is_correct_B.sum()
-        num_rows = torch.full_like(num_correct, len(labels_B))
+        loss = rules.loss_sum(outputs_BC, batch.targets_N)
+        score = scores_B.sum()
+        num_rows = torch.full_like(loss, len(batch))
     else:
-        loss = (F.cross_entropy(logits_BC, labels_B, reduction="none") * is_row_B).sum()
-        num_correct, num_rows = (is_correct_B * is_row_B).sum(), is_row_B.sum()
+        loss = (rules.losses(outputs_BC, batch.targets_N) * is_row_B).sum()
+        score, num_rows = (scores_B * is_row_B).sum(), is_row_B.sum()
     parameters = trained_parameters(model)
     gradients = torch.autograd.grad(loss, parameters)
-    sums = torch.stack([loss.detach(), num_correct, num_rows])
+    sums = torch.stack([loss.detach(), score, num_rows])
     sizes = [*(parameter.numel() for parameter in parameters), len(sums), NUM_SUMS - len(sums)]
     *parts, flags = torch.split(row_N, sizes)
     for part, value in zip(parts, (*gradients, sums), strict=True):

@@ -21,11 +21,12 @@ from torch import Tensor
 
 from workers.collectives import Collectives
 from workers.config import SPLITS, TrainJob
+from workers.data.rows import ShardData
+from workers.data.tables import rows_from_table
 from workers.errors import DataError, SharedError
 from workers.records.run_folder import RunFolder, StopPoller, StopRequest
 from workers.records.run_log import RunLog, log_to
 from workers.shards.order import hosted_shards
-from workers.shards.rows import ShardData, rows_from_table
 from workers.train import train
 from workers.worker import Notice
 
@@ -42,7 +43,8 @@ def dataset_name(shard: int) -> str:
 
 
 def shard_table(splits: dict[str, pa.Table]) -> pa.Table:
-    """Return all rows of a shard as one table: image, label, split, position within the split."""
+    """Return all rows of a shard as one table: those of
+    `workers.data.shard_schema`, split, position within the split."""
     tables = []
     for number, split in enumerate(SPLITS):
         table = splits[split]

@@ -9,14 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workers.config import TrainJob
+from workers.data.rows import Rows, joined
 from workers.models.noise import Noise
-from workers.models.recurrent import SequenceClassifier
-from workers.pieces import MICRO_BATCH_ROWS, piece_row, row_size
+from workers.pieces import piece_row, piece_rows, row_size, rules_of
 from workers.seeds import Purpose, seed_of
-from workers.shards.rows import Rows
 
 
 class ShardThreads:
@@ -43,7 +42,7 @@ class ShardThreads:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Up to MICRO_BATCH_ROWS rows of one shard, with the generator of their random numbers."""
+    """Some rows of one shard, with the generator of their random numbers."""
 
     rows: Rows
     generator: torch.Generator
@@ -52,8 +51,9 @@ class _Piece:
 class ThreadedRows:
     """Computes the gradient rows of the hosted shards on the CPUs of this worker."""
 
-    def __init__(self, model: SequenceClassifier, job: TrainJob, threads: ShardThreads) -> None:
+    def __init__(self, model: nn.Module, job: TrainJob, threads: ShardThreads) -> None:
         self._model, self._job, self._threads = model, job, threads
+        self._rules = rules_of(job)
 
     def compute(self, epoch: int, step: int, batches: dict[int, Rows]) -> Tensor:
         """Return the gradient rows (L, N + NUM_SUMS) of a step's rows, or one row if fused."""
@@ -64,21 +64,15 @@ class ThreadedRows:
         return torch.stack(rows)
 
     def _pieces(self, epoch: int, step: int, shard: int, rows: Rows) -> list[_Piece]:
-        parts = zip(
-            torch.split(rows.images_NHW, MICRO_BATCH_ROWS),
-            torch.split(rows.labels_N, MICRO_BATCH_ROWS),
-            strict=True,
-        )
         seed = self._job.training.seed
         return [
             _Piece(
-                Rows(images, labels),
+                part,
                 torch.Generator().manual_seed(
                     seed_of(seed, Purpose.STEP, epoch, step, shard, number)
                 ),
             )
-            for number, (images, labels) in enumerate(parts)
-            if len(labels)
+            for number, part in enumerate(rows.pieces(piece_rows(self._job)))
         ]
 
     def _shard_row(self, pieces: list[_Piece]) -> Tensor:
@@ -99,9 +93,8 @@ class ThreadedRows:
         return row
 
     def _row(self, pieces: list[_Piece]) -> Tensor:
-        images_BHW = torch.cat([piece.rows.images_NHW for piece in pieces])
-        labels_B = torch.cat([piece.rows.labels_N for piece in pieces])
+        batch = joined([piece.rows for piece in pieces]).batch()
         noise = Noise([(piece.generator, len(piece.rows)) for piece in pieces])
         row_N = torch.empty(row_size(self._model))
-        piece_row(self._model, self._job, images_BHW, labels_B, noise, row_N)
+        piece_row(self._model, self._job, self._rules, batch, noise, row_N)
         return row_N

@@ -34,8 +34,10 @@ from workers.errors import DivergedError
 from workers.evaluate import Evaluation, evaluate
 from workers.gpu.settings import enable_determinism
 from workers.gradients import ControlFlags, Gradients, Step
+from workers.models.cpu_kernels import bf16_kernels
 from workers.models.recurrent import build_model
 from workers.optimizer import build_optimizer, clip_, lr_factor
+from workers.pieces import rules_of
 from workers.records.metrics_log import MetricsLog, RecordSink
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.shard_threads import ShardThreads
@@ -76,7 +78,7 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
         enable_determinism()
     # A fused backward pass uses the worker's CPUs as intra-op threads instead.
     threads = ShardThreads(1 if job.training.gradients == "fused" else job.cpus_per_worker)
-    with contextlib.closing(threads):
+    with contextlib.closing(threads), bf16_kernels(job.training.precision, worker.device):
         loop = _Loop(job, worker, threads)
         loop.restore()
         with contextlib.ExitStack() as stack:
@@ -105,6 +107,7 @@ class _Loop:
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.names = list(trained)
         self.optimizer = build_optimizer(job.training.optimizer, trained.values())
+        self.rules = rules_of(job)
         self.gradients = Gradients(self.model, job, worker, threads)
         self.rows = HeldRows(job, worker.shards, worker.load_shard, worker.device)
         self.steps_per_epoch = steps_per_epoch(
@@ -263,7 +266,7 @@ class _Loop:
         progress.step += 1
         progress.step_in_epoch += 1
         sums.loss_sum += step.loss_sum
-        sums.num_correct += step.num_correct
+        sums.score_sum += step.score_sum
         sums.num_rows += step.num_rows
         sums.data_s += data_s
         sums.exchange_s += step.exchange_s
@@ -273,10 +276,10 @@ class _Loop:
             "step",
             epoch=progress.epoch + 1,
             loss=step.loss_sum / step.num_rows,
-            accuracy=step.num_correct / step.num_rows,
             rows=step.num_rows,
             lr=self.lr,
             gradient_norm=self.gradient_norm,
+            **{self.rules.score: step.score_sum / step.num_rows},
         )
 
     def _end_epoch(self) -> None:
@@ -285,7 +288,7 @@ class _Loop:
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "train_loss": sums.loss_sum / sums.num_rows,
-            "train_accuracy": sums.num_correct / sums.num_rows,
+            f"train_{self.rules.score}": sums.score_sum / sums.num_rows,
             "samples_per_s": sums.num_rows / sums.wall_s,
             **self._mean_seconds(),
             "train_s": sums.wall_s,
@@ -321,12 +324,12 @@ class _Loop:
         """Evaluate the validation split, and keep the weights if this epoch is the best so far."""
         started = time.perf_counter()
         evaluation = self._evaluate("validation")
-        epoch = Best(self.progress.epoch + 1, evaluation.accuracy, evaluation.loss)
+        score = self.rules.best_is * evaluation.metrics.values[self.rules.score]
+        epoch = Best(self.progress.epoch + 1, score, evaluation.loss)
         if epoch.beats(self.progress.best, self.job.training.metric):
             self.progress.best, self.best = epoch, weights
         return {
-            "validation_loss": evaluation.loss,
-            "validation_accuracy": evaluation.accuracy,
+            **evaluation.named("validation_"),
             "validation_s": time.perf_counter() - started,
         }
 
@@ -341,16 +344,14 @@ class _Loop:
             self.run.storage.write(self.run.MODEL, model_file(weights, self.job))
         head_rows = self.job.data.test_head_rows
         evaluation = self._evaluate("test", head_rows)
-        self._record("test", loss=evaluation.loss, accuracy=evaluation.accuracy)
+        self._record("test", **evaluation.named(""))
         test: dict[str, Any] = {
             "rows": evaluation.num_rows,
-            "loss": evaluation.loss,
-            "accuracy": evaluation.accuracy,
-            "per_class": evaluation.per_class(),
-            "confusion_matrix": evaluation.confusion_CC,
+            **evaluation.named(""),
+            **evaluation.metrics.details,
         }
         if head_rows:
-            test |= {"head_rows": head_rows, "head_accuracy": evaluation.head_accuracy}
+            test |= {"head_rows": head_rows, f"head_{self.rules.score}": evaluation.head_score}
         return TrainResult(
             steps=self.progress.step,
             epochs=self.progress.epochs,

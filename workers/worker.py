@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from workers.data.rows import ShardData
 from workers.records.run_folder import StopRequest
-from workers.shards.rows import ShardData
 
 
 @dataclass(frozen=True)

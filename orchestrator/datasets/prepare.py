@@ -31,12 +31,12 @@ from orchestrator.datasets.idx import Split
 from orchestrator.datasets.prepared import MANIFEST, PreparedData, open_prepared
 from orchestrator.datasets.shard_file import shard_name
 from orchestrator.datasets.sources import NUM_CLASSES, SAMPLE, Source, find_source
-from workers.config import DataShape
+from workers.data.kinds import ClassTarget, DataShape, ImageInput
 from workers.errors import DataError, InputError
 from workers.shards.order import shard_rows
 from workers.storage.storage import Storage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MNIST_IMAGES_SHA256 = "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757"
 """The SHA-256 of the pixels of MNIST's 60,000 training images."""
 _AUTO_VALIDATION = 12
@@ -199,14 +199,15 @@ def _write(name: str, splits: dict[str, Split], num_shards: int, folder: Path) -
         name=name,
         fingerprint=fingerprint.hexdigest(),
         num_shards=num_shards,
-        num_classes=NUM_CLASSES,
-        height=height,
-        width=width,
+        input=ImageInput(height=height, width=width, mean=mean, std=std),
+        target=ClassTarget(
+            column="label",
+            names=tuple(map(str, range(NUM_CLASSES))),
+            train_counts=tuple(np.bincount(splits["train"].labels, minlength=NUM_CLASSES).tolist()),
+        ),
         train_rows=len(splits["train"].labels),
         validation_rows=len(splits["validation"].labels),
         test_rows=len(splits["test"].labels),
-        pixel_mean=mean,
-        pixel_std=std,
     )
     manifest = {"schema_version": SCHEMA_VERSION, "shape": shape.model_dump(), "shards": shards}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.datasets.shard_file import (
+    bytes_per_row,
     check_shape,
     max_bytes,
+    not_standardized,
     num_rows_of,
     open_shard,
     read_shard,
@@ -96,7 +98,7 @@ class PreparedData:
         shape = self.shape
         rows = sum(shape.num_rows(split) for split in SPLITS)
         hosted = -(-shape.num_shards // num_workers)
-        needed = rows * (shape.height * shape.width + 8) * hosted // shape.num_shards
+        needed = rows * bytes_per_row(shape) * hosted // shape.num_shards
         if needed > budget:
             raise InputError(
                 f"a worker would hold {show_bytes(needed)} of rows, "
@@ -158,9 +160,9 @@ def open_prepared(
     try:
         manifest = parse_object(folder.read(MANIFEST, LARGE_BYTES))
         content = {**manifest["shape"], "test_head_rows": test_head_rows}
-        if not standardize:
-            content |= {"pixel_mean": 0.0, "pixel_std": 1.0}
         shape = DataShape.model_validate(content)
+        if not standardize:
+            shape = not_standardized(shape)
         check_shape(shape)
         shards = {split: list(manifest["shards"][split]) for split in SPLITS}
         for split, entries in shards.items():

@@ -3,12 +3,17 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workers.config import DataShape
+from workers.data.kinds import DataShape, ImageInput
 
 MAX_CLASSES = 256
 """The most classes that labels of one byte can tell apart."""
 _MAX_PIXELS = 2**31 - 1
 """The longest fixed-size list that Arrow allows."""
+
+
+def _pixels(shape: DataShape) -> int:
+    assert isinstance(shape.input, ImageInput)
+    return shape.input.height * shape.input.width
 
 
 def shard_name(split: str, shard: int, num_shards: int) -> str:
@@ -22,10 +27,21 @@ def num_rows_of(shape: DataShape, split: str, shard: int) -> int:
 
 def check_shape(shape: DataShape) -> None:
     """Raise ValueError if no shard file could hold rows of this shape."""
-    if shape.num_classes > MAX_CLASSES:
-        raise ValueError(f"{shape.num_classes} classes are more than {MAX_CLASSES}")
-    if shape.height * shape.width > _MAX_PIXELS:
-        raise ValueError(f"images of {shape.height} by {shape.width} pixels are too large")
+    if shape.target.num_outputs > MAX_CLASSES:
+        raise ValueError(f"{shape.target.num_outputs} classes are more than {MAX_CLASSES}")
+    if _pixels(shape) > _MAX_PIXELS:
+        raise ValueError(f"images of {_pixels(shape)} pixels are too large")
+
+
+def bytes_per_row(shape: DataShape) -> int:
+    """Return the memory of a row."""
+    return _pixels(shape) + 8
+
+
+def not_standardized(shape: DataShape) -> DataShape:
+    """Return the shape of data that keep the numbers which they have."""
+    source = shape.input.model_copy(update={"mean": 0.0, "std": 1.0})
+    return shape.model_copy(update={"input": source})
 
 
 def max_bytes(shape: DataShape, num_rows: int) -> int:
@@ -33,7 +49,7 @@ def max_bytes(shape: DataShape, num_rows: int) -> int:
 
     Parquet needs a little more than a byte for a pixel, and less after compression.
     """
-    return 2**20 + 2 * num_rows * (shape.height * shape.width + 8)
+    return 2**20 + 2 * num_rows * (_pixels(shape) + 8)
 
 
 def open_shard(data: bytes, shape: DataShape, num_rows: int) -> pq.ParquetFile:
@@ -43,7 +59,7 @@ def open_shard(data: bytes, shape: DataShape, num_rows: int) -> pq.ParquetFile:
         columns = {field.name: field.type for field in file.schema_arrow}
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"it is not a Parquet file: {_first_line(error)}") from error
-    wanted = {"image": pa.list_(pa.uint8(), shape.height * shape.width), "label": pa.uint8()}
+    wanted = {"image": pa.list_(pa.uint8(), _pixels(shape)), "label": pa.uint8()}
     if columns != wanted:
         raise ValueError(f"its columns are {_describe(columns)}, not {_describe(wanted)}")
     if file.metadata.num_rows != num_rows:
@@ -60,7 +76,7 @@ def _check_chunks(metadata: pq.FileMetaData, shape: DataShape, num_rows: int) ->
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
     num_values = sum(chunk.num_values for chunk in chunks)
-    wanted = num_rows * (shape.height * shape.width + 1)
+    wanted = num_rows * (_pixels(shape) + 1)
     if num_values != wanted or sum(group.num_rows for group in groups) != num_rows:
         raise ValueError(f"it has {num_values} values, not {wanted}")
     num_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
@@ -83,8 +99,8 @@ def read_shard(file: pq.ParquetFile, shape: DataShape) -> pa.Table:
     if missing or table.num_rows != file.metadata.num_rows:
         raise ValueError(f"it has {table.num_rows} rows with {missing} missing values")
     highest = max(table.column("label").unique().to_pylist(), default=0)
-    if highest >= shape.num_classes:
-        raise ValueError(f"it has a label {highest}, but only {shape.num_classes} classes")
+    if highest >= shape.target.num_outputs:
+        raise ValueError(f"it has a label {highest}, but only {shape.target.num_outputs} classes")
     return table
 
 

@@ -12,7 +12,7 @@ from workers.records.run_folder import RunFolder, StopPoller
 
 if TYPE_CHECKING:
     from orchestrator.spec.job_spec import JobSpec
-    from workers.shards.rows import ShardData
+    from workers.data.rows import ShardData
     from workers.train import TrainResult
 
 
@@ -46,7 +46,7 @@ class LocalTrainer:
     def train(self, plan: Plan) -> "TrainResult":
         import torch
 
-        from workers.shards.rows import rows_from_table
+        from workers.data.tables import rows_from_table
         from workers.train import train
         from workers.worker import SingleProcessWorker
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, model_validator
 
+from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.spec.sections import DatasetConfig, LimitsConfig, ScalingConfig
 from orchestrator.spec.tree import set_key
 from orchestrator.spec.validation import validated
@@ -21,6 +22,9 @@ from workers.config import (
 )
 from workers.storage.credentials import refuse_credentials
 
+_NEW_KEYS = {"embedding_size", "loss", "class_weights", "label_smoothing"}
+"""Keys that came after there were runs. They are in a fingerprint if they change anything, so that
+the fingerprints of older runs hold."""
 _MAX_EXTRA_SHARDS = 1000
 """How far above the number of workers to search for a number of shards to propose."""
 
@@ -61,12 +65,29 @@ class JobSpec(Config):
                 f" | take at most {shards} workers"
                 + (f", or more shards: --set dataset.num_shards={more}" if more else "")
             )
-        if self.dataset.validation_rows == 0 and self.training.keep == "best":
+        self._check_dataset()
+        return self
+
+    def _check_dataset(self) -> None:
+        dataset = self.dataset
+        if dataset.is_table:
+            unfit = {"validation_rows"} & _changed(dataset)
+            if unfit:
+                raise ValueError(
+                    "dataset.validation_rows is for images, the data set is a table"
+                    " | take a share of the rows: --set dataset.validation_fraction=0.1"
+                )
+            return
+        if unfit := set(TableOptions.model_fields) & _changed(dataset):
+            raise ValueError(
+                f"dataset.{min(unfit)} is for tables, the data set is {dataset.name}"
+                f" | leave it out, or name tables: --dataset {TABLE_PREFIX}URI"
+            )
+        if dataset.validation_rows == 0 and self.training.keep == "best":
             raise ValueError(
                 "training.keep 'best' needs validation rows, but validation_rows is 0"
                 " | hold rows out, or --set training.keep=last"
             )
-        return self
 
     def to_yaml(self) -> str:
         """Return the text of a job.yaml. `load_spec` reads it."""
@@ -81,7 +102,7 @@ class JobSpec(Config):
 
     def fingerprint(self, data_fingerprint: str) -> str:
         """Return a SHA-256 of all that decides the result: data, model, augmentation, training."""
-        return self._sha256(data_fingerprint, self.training.model_dump(mode="json"))
+        return self._sha256(data_fingerprint, self._training())
 
     def lineage(self, data_fingerprint: str, num_steps: int) -> tuple[tuple[int, str], ...]:
         """Return the fingerprints that the run's checkpoints must have.
@@ -90,9 +111,8 @@ class JobSpec(Config):
         run that is extended has several entries, because it goes on from checkpoints of the shorter
         run. The length of a run changes its steps only through the learning rate schedule.
         """
-        training = self.training.model_dump(
-            mode="json", exclude={"epochs", "steps", "earlier_ends"}
-        )
+        lengths = {"epochs", "steps", "earlier_ends"}
+        training = {key: value for key, value in self._training().items() if key not in lengths}
         ends = [*self.training.earlier_ends, num_steps]
         is_constant = self.training.schedule == "constant"
         return tuple(
@@ -105,17 +125,34 @@ class JobSpec(Config):
             for number, end in enumerate(ends, start=1)
         )
 
+    def _training(self) -> dict[str, Any]:
+        training = _without_new_defaults(self.training)
+        if training["metric"] == "auto":  # what it is unless the plan says otherwise
+            training["metric"] = "validation_accuracy"
+        return training
+
     def _sha256(self, data_fingerprint: str, training: Mapping[str, Any]) -> str:
         dataset = {
             "fingerprint": data_fingerprint,
             "num_shards": self.dataset.num_shards,
-            "standardize": self.dataset.standardize,
+            "standardize": self.dataset.normalize == "standard",
             "test_head_rows": self.dataset.test_head_rows,
         }
         content = {
             "dataset": dataset,
-            "model": self.model.model_dump(mode="json"),
+            "model": _without_new_defaults(self.model),
             "augment": self.augment.model_dump(mode="json"),
             "training": training,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _changed(section: Config) -> set[str]:
+    """Return the keys that do not have their default values."""
+    return set(section.model_dump(exclude_defaults=True))
+
+
+def _without_new_defaults(section: Config) -> dict[str, Any]:
+    kept = _changed(section)
+    content = section.model_dump(mode="json")
+    return {k: v for k, v in content.items() if k in kept or k not in _NEW_KEYS}

@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.datasets.prepare import prepare
 from orchestrator.datasets.prepared import PreparedData, open_prepared
 from orchestrator.spec.build import load_spec
+from orchestrator.spec.fit import check_fit, resolve_metric
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.tree import SpecError
 from orchestrator.units import parse_bytes
@@ -48,11 +49,14 @@ def make_plan(
 
     Raises JobError.
     """
+    data = open_data(spec, num_workers)
+    resolved = resolve_metric(spec, data.shape)
     if spec.training.precision == "auto":
         precision = resolve_precision(spec.scaling.gpus_per_worker > 0)
-        spec = spec.with_values({"training.precision": precision})
-        run.storage.write(run.JOB, spec.to_yaml().encode())
-    data = open_data(spec, num_workers)
+        resolved = resolved.with_values({"training.precision": precision})
+    if resolved != spec:
+        run.storage.write(run.JOB, resolved.to_yaml().encode())
+    spec = resolved
     job = TrainJob(
         run_id=run.run_id,
         run_uri=run.storage.uri,
@@ -78,21 +82,24 @@ def open_data(spec: JobSpec, num_workers: int) -> PreparedData:
     Args:
         num_workers: how many workers share the shards.
 
-    Raises DataError, or InputError if a worker's rows do not fit its memory budget.
+    Raises DataError, or InputError if a worker's rows do not fit its memory budget or the spec does
+    not fit the rows.
     """
     dataset = spec.dataset
+    standardize = dataset.normalize == "standard"
     if dataset.prepared:
         where = Storage(dataset.prepared)
-        data = open_prepared(where, dataset.standardize, dataset.test_head_rows)
+        data = open_prepared(where, standardize, dataset.test_head_rows)
     else:
         data = prepare(
             dataset.name,
             Path(dataset.data_dir).expanduser() if dataset.data_dir else None,
             dataset.num_shards,
             dataset.validation_rows,
-            dataset.standardize,
+            standardize,
             dataset.test_head_rows,
         )
+    check_fit(spec, data.shape)
     data.check_budget(num_workers, parse_bytes(dataset.memory_budget))
     return data
 

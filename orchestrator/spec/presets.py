@@ -9,7 +9,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "name": "mnist-seed",
         "dataset.num_shards": 4,  # 32 rows per shard and step: enough work for a thread
         "dataset.validation_rows": 5000,
-        "dataset.standardize": False,
+        "dataset.normalize": "none",
         "dataset.test_head_rows": 6000,
         "model.train_recurrent_bias": False,
         "model.kernel_init": "glorot-uniform",

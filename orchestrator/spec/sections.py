@@ -6,8 +6,9 @@ The sections that workers read are in `workers.config`.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.units import parse_bytes, parse_duration
 from workers.config import Config, NonNegativeInt, PositiveInt
 
@@ -57,10 +58,11 @@ Duration = Annotated[str | int | float, BeforeValidator(_duration_text)]
 Size = Annotated[str | int, BeforeValidator(_size_text)]
 
 
-class DatasetConfig(Config):
+class DatasetConfig(TableOptions):
     """The data set that is learned from."""
 
     name: Annotated[str, Field(min_length=1)] = "mnist"
+    """The name of a set of images, or `parquet:URI` for tables of one's own."""
     data_dir: Annotated[str, AfterValidator(_local_path)] | None = None
     """The folder with the idx files. If it is null, they are downloaded."""
     prepared: str | None = None
@@ -70,14 +72,34 @@ class DatasetConfig(Config):
     """The number of shards of each split, and so the most workers that the job can ever use. It is
     one of the keys that decide the result."""
     validation_rows: NonNegativeInt | Literal["auto"] = "auto"
-    """How many of the first training rows are held out for validation; `auto`: one in twelve."""
-    standardize: StrictBool = True
-    """Whether pixels are scaled to mean 0 and standard deviation 1 over the training rows. If not,
-    they are scaled to [0, 1]."""
+    """How many of the first training images are held out for validation; `auto`: one in twelve."""
+    normalize: Literal["standard", "none"] = "standard"
+    """`standard`: each feature gets mean 0 and standard deviation 1 over the training rows; all
+    pixels of an image are one feature. `none`: features stay as they are, pixels within [0, 1]."""
     test_head_rows: NonNegativeInt = 0
-    """If not 0, the accuracy on this many first test rows is reported, too."""
+    """If not 0, the score on this many first test rows is reported, too."""
     memory_budget: Size = "1GiB"
     """The most bytes of rows that one worker may hold in memory."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, content: Any) -> Any:
+        """Accept `standardize: true or false`, as `normalize` was named while it was for pixels."""
+        if not isinstance(content, dict) or "standardize" not in content:
+            return content
+        content = dict(content)
+        is_on = content.pop("standardize")
+        if not isinstance(is_on, bool) or "normalize" in content:
+            raise ValueError(
+                "dataset.standardize is the old name of dataset.normalize"
+                " | take only the new one: dataset.normalize=standard or none"
+            )
+        return {**content, "normalize": "standard" if is_on else "none"}
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the rows come from the user's own tables."""
+        return self.name.startswith(TABLE_PREFIX)
 
 
 class ScalingConfig(Config):

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.unit.simulated import shard_of, tiny_job, tiny_shape
 from tests.unit.workers.test_gradients import random_rows
 from workers.config import TrainJob
+from workers.data.rows import Rows
 from workers.gpu import shard_rows
 from workers.gpu.queues import CudaQueue
 from workers.gpu.shard_rows import GpuRows
@@ -18,7 +19,6 @@ from workers.models.compute_copy import ComputeCopy
 from workers.models.recurrent import build_model
 from workers.pieces import NUM_SUMS
 from workers.shard_threads import ShardThreads, ThreadedRows
-from workers.shards.rows import Rows
 
 GPU = torch.device("cuda")
 SHARDS = 8

@@ -11,10 +11,11 @@ import torch
 from orchestrator.datasets.prepare import prepare
 from tests.unit.simulated import single, tiny_job
 from workers.config import SPLITS, TrainJob
+from workers.data.rows import ShardData
+from workers.data.tables import rows_from_table
 from workers.errors import DivergedError
 from workers.records.run_folder import StopRequest
 from workers.shards import held_rows
-from workers.shards.rows import ShardData, rows_from_table
 from workers.train import TrainResult, train
 from workers.worker import SingleProcessWorker
 

@@ -139,7 +139,7 @@ def exchange_and_train(rank: int, world_size: int, folder: Path) -> dict[str, An
         found[gradients] = step.gradient_N
         found[f"{gradients} sums"] = (
             step.loss_sum,
-            step.num_correct,
+            step.score_sum,
             step.num_rows,
             step.flags.stop,
         )
@@ -210,7 +210,7 @@ def test_the_exact_gradient_has_the_bits_of_one_process(found: Found, tmp_path: 
     alone = step_of(job, single(job))
     for rank in found:
         assert torch.equal(rank["exact"], alone.gradient_N)
-        assert rank["exact sums"] == (alone.loss_sum, alone.num_correct, 26, True)
+        assert rank["exact sums"] == (alone.loss_sum, alone.score_sum, 26, True)
 
 
 def test_the_fused_gradient_is_the_exact_one_up_to_rounding(found: Found, tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_the_fused_gradient_is_the_exact_one_up_to_rounding(found: Found, tmp_pa
     alone = step_of(job, single(job))
     for rank in found:
         torch.testing.assert_close(rank["fused"], alone.gradient_N, rtol=1e-4, atol=1e-7)
-        loss_sum, num_correct, num_rows, stop = rank["fused sums"]
+        loss_sum, score_sum, num_rows, stop = rank["fused sums"]
         assert loss_sum == pytest.approx(alone.loss_sum, rel=1e-6)
-        assert (num_correct, num_rows, stop) == (alone.num_correct, 26, True)
+        assert (score_sum, num_rows, stop) == (alone.score_sum, 26, True)
 
 
 def test_a_whole_training_ends_with_the_weights_of_one_process(

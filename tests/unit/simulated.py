@@ -20,11 +20,11 @@ from workers.config import (
     TrainingConfig,
     TrainJob,
 )
+from workers.data.rows import Rows, ShardData
 from workers.models.recurrent import build_model
 from workers.optimizer import build_optimizer
 from workers.records.run_folder import StopRequest
 from workers.shards.order import hosted_shards, steps_per_epoch
-from workers.shards.rows import Rows, ShardData
 from workers.worker import Notice, SingleProcessWorker, add_in_order
 
 T = TypeVar("T")
@@ -99,8 +99,9 @@ def tiny_split(shape: DataShape, split: str) -> Rows:
     """Return rows whose class can be learned: the pixel column with its number is bright."""
     generator = torch.Generator().manual_seed(SPLITS.index(split))
     number = shape.num_rows(split)
-    labels = torch.randint(shape.num_classes, (number,), generator=generator)
-    images = torch.randint(0, 120, (number, shape.height, shape.width), generator=generator)
+    labels = torch.randint(shape.target.num_outputs, (number,), generator=generator)
+    size = (number, shape.input.height, shape.input.width)
+    images = torch.randint(0, 120, size, generator=generator)
     for row, label in enumerate(labels.tolist()):
         images[row, :, label] += 130
     return Rows(images.to(torch.uint8), labels)
@@ -108,7 +109,7 @@ def tiny_split(shape: DataShape, split: str) -> Rows:
 
 def shard_of(rows: Rows, num_shards: int, shard: int) -> Rows:
     """Return the rows of one shard. A split is dealt out to its shards like cards."""
-    return Rows(rows.images_NHW[shard::num_shards], rows.labels_N[shard::num_shards])
+    return Rows(rows.inputs[shard::num_shards], rows.targets_N[shard::num_shards])
 
 
 def tiny_loader(shape: DataShape) -> Callable[[int], ShardData]:

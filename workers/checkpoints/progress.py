@@ -15,7 +15,8 @@ class EpochSums:
     """Sums over all shards since the epoch began. Times are in seconds."""
 
     loss_sum: float = 0.0
-    num_correct: int = 0
+    score_sum: float = 0.0
+    """The sum behind the score of the job's target."""
     num_rows: int = 0
     data_s: float = 0.0
     compute_s: float = 0.0
@@ -28,7 +29,8 @@ class Best:
     """The validation results of the best epoch so far."""
 
     epoch: int
-    accuracy: float
+    score: float
+    """The accuracy of classes, or minus the mean absolute error of numbers."""
     loss: float
 
     def beats(self, other: "Best | None", metric: Metric) -> bool:
@@ -36,8 +38,8 @@ class Best:
         return other is None or self._rank(metric) > other._rank(metric)
 
     def _rank(self, metric: Metric) -> tuple[float, float]:
-        rank = (self.accuracy, -self.loss)
-        return rank if metric == "validation_accuracy" else rank[::-1]
+        rank = (self.score, -self.loss)
+        return rank[::-1] if metric == "validation_loss" else rank
 
 
 @dataclass
@@ -64,10 +66,9 @@ class Progress:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Progress":
         """Return the progress in a state.json. Raises ValueError, KeyError or TypeError."""
-        best, sums = content["best"], _typed(EpochSums, content["sums"])
-        progress = cls(
-            **{**content, "sums": sums, "best": None if best is None else _typed(Best, best)}
-        )
+        best, sums = content["best"], _typed(EpochSums, _renamed(content["sums"]))
+        best = None if best is None else _typed(Best, _renamed(best))
+        progress = cls(**{**content, "sums": sums, "best": best})
         check_types(content, {"epoch": int, "step": int, "step_in_epoch": int, "epochs": list})
         if min(progress.epoch, progress.step, progress.step_in_epoch, sums.num_rows) < 0:
             raise ValueError("a count is below zero")
@@ -78,6 +79,12 @@ class Progress:
 
 def _is_epoch(content: Any) -> bool:
     return isinstance(content, dict) and is_record({**content, "kind": "epoch", "time": 0.0})
+
+
+def _renamed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content with the names that keys have had since there are targets but classes."""
+    names = {"num_correct": "score_sum", "accuracy": "score"}
+    return {names.get(key, key): value for key, value in content.items()}
 
 
 def _typed(cls: type[T], content: dict[str, Any]) -> T:

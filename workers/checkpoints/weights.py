@@ -51,9 +51,8 @@ def model_file(weights: Mapping[str, Tensor], job: TrainJob) -> bytes:
             {
                 "run_id": job.run_id,
                 "model": job.model.model_dump(),
-                "height": job.data.height,
-                "width": job.data.width,
-                "num_classes": job.data.num_classes,
+                "input": job.data.input.model_dump(),
+                "target": job.data.target.model_dump(),
                 "weights_sha256": weights_sha256(weights),
             },
             sort_keys=True,

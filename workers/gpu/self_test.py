@@ -11,12 +11,13 @@ from workers.config import (
     TrainingConfig,
     TrainJob,
 )
+from workers.data.kinds import ClassTarget, ImageInput
+from workers.data.rows import Rows
 from workers.gpu.queues import CudaQueue
 from workers.gpu.settings import enable_determinism
 from workers.gpu.shard_rows import GpuRows
 from workers.models.compute_copy import ComputeCopy
 from workers.models.recurrent import build_model
-from workers.shards.rows import Rows
 
 NUM_SHARDS, SIZE, NUM_CLASSES = 8, 28, 10
 _ROWS = 64
@@ -82,14 +83,11 @@ def random_digits_job(
             name="random",
             fingerprint="",
             num_shards=NUM_SHARDS,
-            num_classes=NUM_CLASSES,
-            height=SIZE,
-            width=SIZE,
+            input=ImageInput(height=SIZE, width=SIZE, mean=0.13, std=0.31),
+            target=ClassTarget(column="label", names=tuple(map(str, range(NUM_CLASSES)))),
             train_rows=60_000,
             validation_rows=0,
             test_rows=1,
-            pixel_mean=0.13,
-            pixel_std=0.31,
         ),
         model=ModelConfig(hidden_size=hidden_size),
         augment=AugmentConfig(),

@@ -1,23 +1,24 @@
 """Gradient rows on a GPU: each shard by calls of one fixed shape, on several queues at once.
 
 Therefore the bits of a shard's row do not depend on how many shards share the card, nor on which
-queue computes them. L shards of this worker, K blocks of a shard's rows, P rows of a block, H
-height, W width, N parameters.
+queue computes them. L shards of this worker, K blocks of a shard's rows, P rows of a block, N
+parameters.
 """
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workers.config import TrainJob
+from workers.data.rows import Batch, Rows, empty_batch, padded_to_longest
+from workers.data.target_rules import TargetRules
 from workers.gpu.lane import FixedNoise, Lane
 from workers.gpu.queues import CudaQueue, Queue
-from workers.models.recurrent import SequenceClassifier
-from workers.pieces import piece_row, row_size
+from workers.models.sequences import hidden_outputs
+from workers.pieces import piece_row, row_size, rules_of
 from workers.seeds import Purpose, seed_of
-from workers.shards.rows import Rows
 
 _MAX_LANES = 8
 """Calls that run beside each other. Each takes memory of its own."""
@@ -28,11 +29,7 @@ This number decides the bits of a job's result, since it decides the rows of a c
 
 def block_rows(job: TrainJob) -> int:
     """Return the rows of one call for one shard. It is a function of the job alone."""
-    model, data = job.model, job.data
-    steps = {"rows": data.height, "columns": data.width, "pixels": data.height * data.width}
-    width = model.hidden_size * (2 if model.bidirectional else 1)
-    fitting = _MAX_OUTPUTS // (steps[model.read] * width * model.num_layers)
-    return max(1, min(_most_rows(job), fitting))
+    return max(1, min(_most_rows(job), _MAX_OUTPUTS // hidden_outputs(job)))
 
 
 def _most_rows(job: TrainJob) -> int:
@@ -47,39 +44,55 @@ class _StepBuffers:
     def __init__(self, job: TrainJob, shards: range, device: torch.device) -> None:
         rows = block_rows(job)
         shape = (len(shards), -(-_most_rows(job) // rows), rows)
-        size = (job.data.height, job.data.width)
-        self.images_LKPHW = torch.zeros(*shape, *size, dtype=torch.uint8, device=device)
-        self.labels_LKP = torch.zeros(*shape, dtype=torch.int64, device=device)
-        self.is_row_LKP = torch.zeros(*shape, device=device)
+        self._data = job.data
+        self._batch = empty_batch(job.data, *shape, device=device)
+        self._is_row_LKP = torch.zeros(*shape, device=device)
         self._num_rows: list[int] = []
 
     @property
     def num_blocks(self) -> int:
         """K, the blocks of a shard."""
-        return self.images_LKPHW.shape[1]
+        return self._is_row_LKP.shape[1]
+
+    def block(self, shards: slice, block: int) -> tuple[Batch, Tensor]:
+        """Return one block of each shard as one batch, and which of its places hold a row."""
+        inputs, targets, lengths, is_row = (
+            None if buffer is None else buffer[shards, block].flatten(0, 1)
+            for buffer in (
+                self._batch.inputs,
+                self._batch.targets_N,
+                self._batch.lengths_N,
+                self._is_row_LKP,
+            )
+        )
+        assert inputs is not None and targets is not None and is_row is not None
+        return Batch(inputs, targets, lengths), is_row
 
     def fill(self, batches: dict[int, Rows]) -> None:
-        """Put the rows of a step into their places. Places without a row become zero."""
-        images = self.images_LKPHW.flatten(1, 2)
-        labels = self.labels_LKP.flatten(1, 2)
+        """Put the rows of a step into their places. Places without a row become zero.
+
+        What a place without a row holds is computed with, and then multiplied by zero. Its length
+        is 1, because a mean over no time steps would not be a number.
+        """
         num_rows = [len(rows) for rows in batches.values()]
+        buffers = [self._batch.inputs, self._batch.targets_N]
+        if self._batch.lengths_N is not None:
+            buffers.append(self._batch.lengths_N)
+        flat = [buffer.flatten(1, 2) for buffer in buffers]
         if num_rows != self._num_rows:
-            is_row = self.is_row_LKP.flatten(1, 2)
+            is_row = self._is_row_LKP.flatten(1, 2)
             for shard, number in enumerate(num_rows):
                 is_row[shard, :number] = 1.0
-                for buffer in (images, labels, is_row):
-                    buffer[shard, number:] = 0
+                for buffer, empty in zip((is_row, *flat), (0, 0, 0, 1), strict=False):
+                    buffer[shard, number:] = empty
             self._num_rows = num_rows
         places = [(shard, number) for shard, number in enumerate(num_rows) if number]
         if not places:  # the other workers have the last rows of the epoch
             return
-        parts = [rows for rows in batches.values() if len(rows)]
-        for buffer, values in (
-            (images, [rows.images_NHW for rows in parts]),
-            (labels, [rows.labels_N for rows in parts]),
-        ):
+        parts = [padded_to_longest(rows, self._data) for rows in batches.values() if len(rows)]
+        for buffer, values in zip(flat, zip(*(p.tensors for p in parts), strict=True), strict=True):
             targets = [buffer[shard, :number] for shard, number in places]
-            torch._foreach_copy_(targets, values, non_blocking=True)
+            torch._foreach_copy_(targets, list(values), non_blocking=True)
 
 
 class GpuRows:
@@ -87,7 +100,7 @@ class GpuRows:
 
     def __init__(
         self,
-        model: SequenceClassifier,
+        model: nn.Module,
         job: TrainJob,
         shards: range,
         device: torch.device,
@@ -95,7 +108,7 @@ class GpuRows:
         max_lanes: int = _MAX_LANES,
     ) -> None:
         """`model` may be a copy of lower precision; its weights are read at each step."""
-        self._seed = job.training.seed
+        self._seed, rules = job.training.seed, rules_of(job)
         self._buffers = _StepBuffers(job, shards, device)
         is_fused = job.training.gradients == "fused"
         # `fused` computes a block of each shard in one call.
@@ -114,7 +127,7 @@ class GpuRows:
             for block in range(self._buffers.num_blocks):
                 row_N, later_N = self._rows[place], later[number] if block else None
                 compute = _block_call(
-                    model, job, self._buffers, lane.noise, (hosted, block), row_N, later_N
+                    model, job, rules, self._buffers, lane.noise, (hosted, block), row_N, later_N
                 )
                 lane.add(group, block, compute)
 
@@ -134,8 +147,9 @@ class GpuRows:
 
 
 def _block_call(
-    model: SequenceClassifier,
+    model: nn.Module,
     job: TrainJob,
+    rules: TargetRules,
     buffers: _StepBuffers,
     noise: FixedNoise,
     which: tuple[slice, int],
@@ -151,15 +165,9 @@ def _block_call(
     """
 
     def compute() -> None:
-        piece_row(
-            model,
-            job,
-            buffers.images_LKPHW[which].flatten(0, 1),
-            buffers.labels_LKP[which].flatten(0, 1),
-            noise,
-            row_N if later_N is None else later_N,
-            buffers.is_row_LKP[which].flatten(0, 1),
-        )
+        batch, is_row = buffers.block(*which)
+        target_N = row_N if later_N is None else later_N
+        piece_row(model, job, rules, batch, noise, target_N, is_row)
         if later_N is not None:
             row_N.add_(later_N)
 

@@ -7,8 +7,6 @@ import torch
 from torch import nn
 from torch.backends.cudnn import rnn as cudnn_rnn
 
-from workers.models.recurrent import SequenceClassifier
-
 
 class ComputeCopy:
     """What gradients and metrics are computed with: the model itself, or a bf16 copy on a GPU.
@@ -18,7 +16,7 @@ class ComputeCopy:
     smallest number is 6e-8, that of bf16 1e-38, and small gradients would become zero.
     """
 
-    def __init__(self, model: SequenceClassifier, precision: str, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, precision: str, device: torch.device) -> None:
         self._model = model
         self.module = model
         if device.type == "cuda" and precision == "bf16":

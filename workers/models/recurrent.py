@@ -1,6 +1,6 @@
-"""Recurrent sequence classifiers: Elman RNN, LSTM, GRU.
+"""Recurrent networks over sequences: Elman RNN, LSTM, GRU.
 
-B batch, T time steps, F features of a time step, H hidden, D directions, C classes.
+B batch, T time steps, F features of a time step, H hidden, D directions, C outputs.
 """
 
 import math
@@ -9,26 +9,37 @@ import torch
 from torch import Tensor, nn
 
 from workers.config import DataShape, ModelConfig
+from workers.data.kinds import PADDING
 from workers.models.noise import NoiseSource, dropout
+from workers.models.sequences import SequenceShape, is_step, sequence_shape
 from workers.seeds import Purpose, seed_of
 
 _CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 _FORGET_GATE = 1  # torch orders an LSTM's gates input, forget, cell, output
 
 
-class SequenceClassifier(nn.Module):
-    """A recurrent network from sequences (B, T, F) to logits (B, C).
+class RecurrentNetwork(nn.Module):
+    """A recurrent network from sequences (B, T, F), or tokens (B, T), to outputs (B, C).
 
     Each direction of each layer is a module of its own. Therefore dropout between layers can draw
     from the step's own generators, and truncation can cut each direction along its own time.
+
+    Padding behind the end of a sequence changes nothing: the reverse direction begins at the end,
+    and pooling looks at the time steps of the sequence alone. Sequences are not packed, because
+    cuDNN and oneDNN have their fast kernels for padded ones.
     """
 
     def __init__(
-        self, config: ModelConfig, num_features: int, num_classes: int, bptt_steps: int = 0
+        self, config: ModelConfig, shape: SequenceShape, num_outputs: int, bptt_steps: int = 0
     ) -> None:
         super().__init__()
         self.config = config
         self.bptt_steps = bptt_steps
+        num_features = shape.num_features
+        self.embedding: nn.Embedding | None = None
+        if shape.vocabulary_size:
+            num_features = config.embedding_size
+            self.embedding = nn.Embedding(shape.vocabulary_size, num_features, padding_idx=PADDING)
         directions = 2 if config.bidirectional else 1
         widths = [num_features] + [config.hidden_size * directions] * (config.num_layers - 1)
         cell = _CELLS[config.cell]
@@ -38,22 +49,31 @@ class SequenceClassifier(nn.Module):
             )
             for width in widths
         )
-        self.head = nn.Linear(config.hidden_size * directions, num_classes)
+        self.head = nn.Linear(config.hidden_size * directions, num_outputs)
 
-    def forward(self, x_BTF: Tensor, noise: NoiseSource | None = None) -> Tensor:
-        """Return logits (B, C). Without `noise`, nothing is dropped."""
-        sequence = x_BTF
+    def forward(
+        self, x: Tensor, lengths_B: Tensor | None = None, noise: NoiseSource | None = None
+    ) -> Tensor:
+        """Return outputs (B, C).
+
+        Args:
+            x: sequences (B, T, F) or tokens (B, T).
+            lengths_B: the time steps of each sequence, at least 1; None if each has T.
+            noise: what dropout draws from. Without it, nothing is dropped.
+        """
+        sequence = self.embedding(x) if self.embedding else x
         for number, layer in enumerate(self.layers):
             if number:
                 sequence = dropout(sequence, self.config.dropout, noise)
             assert isinstance(layer, nn.ModuleList)
             outputs = [self._run(layer[0], sequence)]
             if len(layer) == 2:
-                outputs.append(self._run(layer[1], sequence.flip(1)).flip(1))
+                backwards = self._run(layer[1], _reversed(sequence, lengths_B))
+                outputs.append(_reversed(backwards, lengths_B))
             sequence = torch.cat(outputs, dim=2) if len(outputs) == 2 else outputs[0]
-        features = dropout(self._pool(sequence), self.config.dropout, noise)
-        logits_BC: Tensor = self.head(features)
-        return logits_BC
+        features = dropout(self._pool(sequence, lengths_B), self.config.dropout, noise)
+        outputs_BC: Tensor = self.head(features)
+        return outputs_BC
 
     def _run(self, cell: nn.Module, x_BTF: Tensor) -> Tensor:
         """Return the outputs (B, T, H) of one direction.
@@ -71,12 +91,12 @@ class SequenceClassifier(nn.Module):
             outputs.append(output)
         return torch.cat(outputs, dim=1)
 
-    def _pool(self, outputs_BTH: Tensor) -> Tensor:
+    def _pool(self, outputs_BTH: Tensor, lengths_B: Tensor | None) -> Tensor:
         if self.config.pooling == "mean":
-            return outputs_BTH.mean(dim=1)
+            return _mean(outputs_BTH, lengths_B)
         if self.config.pooling == "max":
-            return outputs_BTH.amax(dim=1)
-        forward_end = outputs_BTH[:, -1]
+            return _max(outputs_BTH, lengths_B)
+        forward_end = _last(outputs_BTH, lengths_B)
         if not self.config.bidirectional:
             return forward_end
         # The reverse direction has seen the whole sequence at the first time step.
@@ -84,12 +104,43 @@ class SequenceClassifier(nn.Module):
         return torch.cat([forward_end[:, :hidden], outputs_BTH[:, 0, hidden:]], dim=1)
 
 
+def _reversed(x_BTF: Tensor, lengths_B: Tensor | None) -> Tensor:
+    """Return each sequence from its last time step to its first. Padding stays behind it."""
+    if lengths_B is None:
+        return x_BTF.flip(1)
+    steps_T = torch.arange(x_BTF.shape[1], device=x_BTF.device)
+    last_B1 = lengths_B.unsqueeze(1) - 1
+    from_BT = torch.where(steps_T <= last_B1, last_B1 - steps_T, steps_T)
+    return x_BTF.gather(1, from_BT.unsqueeze(2).expand_as(x_BTF))
+
+
+def _last(outputs_BTH: Tensor, lengths_B: Tensor | None) -> Tensor:
+    if lengths_B is None:
+        return outputs_BTH[:, -1]
+    last_B1H = (lengths_B - 1).view(-1, 1, 1).expand(-1, 1, outputs_BTH.shape[2])
+    return outputs_BTH.gather(1, last_B1H).squeeze(1)
+
+
+def _mean(outputs_BTH: Tensor, lengths_B: Tensor | None) -> Tensor:
+    if lengths_B is None:
+        return outputs_BTH.mean(dim=1)
+    padding_BT1 = ~is_step(lengths_B, outputs_BTH.shape[1])
+    return outputs_BTH.masked_fill(padding_BT1, 0.0).sum(dim=1) / lengths_B.unsqueeze(1)
+
+
+def _max(outputs_BTH: Tensor, lengths_B: Tensor | None) -> Tensor:
+    if lengths_B is not None:
+        padding_BT1 = ~is_step(lengths_B, outputs_BTH.shape[1])
+        outputs_BTH = outputs_BTH.masked_fill(padding_BT1, -math.inf)
+    return outputs_BTH.amax(dim=1)
+
+
 def build_model(
     config: ModelConfig, data: DataShape, seed: int, bptt_steps: int = 0
-) -> SequenceClassifier:
+) -> RecurrentNetwork:
     """Build the model of a job. Its first weights are a function of (config, data, seed)."""
-    features = {"rows": data.width, "columns": data.height, "pixels": 1}[config.read]
-    model = SequenceClassifier(config, features, data.num_classes, bptt_steps)
+    shape = sequence_shape(data, config.read)
+    model = RecurrentNetwork(config, shape, data.target.num_outputs, bptt_steps)
     generator = torch.Generator().manual_seed(seed_of(seed, Purpose.INIT))
     with torch.no_grad():
         for layer in model.layers:
@@ -97,6 +148,9 @@ def build_model(
             for cell in layer:
                 _init_cell(cell, config, generator)
         _init_head(model.head, config, generator)
+        if model.embedding:
+            model.embedding.weight.normal_(generator=generator)
+            model.embedding.weight[PADDING] = 0.0
     return model
 
 

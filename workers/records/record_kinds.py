@@ -3,9 +3,11 @@
 - `start`  at each start or restart: attempt, step, workers, Unix time, the cost of the restart, the
            device and the hash of its arithmetic; `other_devices`, which computed steps of the run
            with another arithmetic
-- `step`   after each step: epoch, step, loss, accuracy, rows, lr, gradient_norm
+- `step`   after each step: epoch, step, loss, score, rows, lr, gradient_norm
 - `epoch`  after each epoch: see `workers.train`
 - `test`   the results of the final model on the test split
+
+The score has the name of a metric: `accuracy` for classes, `mae` for numbers.
 """
 
 from typing import Any
@@ -18,7 +20,6 @@ _REQUIRED: dict[str, dict[str, Any]] = {
     "step": {
         "epoch": int,
         "loss": float,
-        "accuracy": float,
         "rows": int,
         "lr": float,
         "gradient_norm": float,
@@ -26,7 +27,6 @@ _REQUIRED: dict[str, dict[str, Any]] = {
     "epoch": {
         "epoch": int,
         "train_loss": float,
-        "train_accuracy": float,
         "train_s": float,
         "samples_per_s": float,
         "data_s": float,
@@ -36,9 +36,10 @@ _REQUIRED: dict[str, dict[str, Any]] = {
         "rows_seen_twice": int,
         "rows_dropped": int,
     },
-    "test": {"loss": float, "accuracy": float},
+    "test": {"loss": float},
 }
-_VALIDATION = {"validation_loss": float, "validation_accuracy": float}
+SCORES = ("accuracy", "mae")
+_SCORE_PREFIX = {"step": "", "epoch": "train_", "test": ""}
 _OPTIONAL = {
     "repeated_steps": int,
     "idle_s": float,
@@ -47,7 +48,12 @@ _OPTIONAL = {
     "other_devices": str,
     "rows_not_reached": int,
     "validation_s": float,
-    **_VALIDATION,
+    "validation_loss": float,
+    **{
+        f"{prefix}{name}": float
+        for prefix in ("", "train_", "validation_")
+        for name in (*SCORES, "rmse", "r2")
+    },
 }
 
 
@@ -58,7 +64,18 @@ def is_record(content: Json) -> bool:
     """
     kind = content.get("kind")
     required = {**_ALL, **(_REQUIRED.get(kind, {}) if isinstance(kind, str) else {})}
-    if _VALIDATION.keys() & content.keys():
-        required |= _VALIDATION
-    is_complete = required.keys() <= content.keys()
-    return is_complete and mistyped_key(content, {**_OPTIONAL, **required}) is None
+    if not required.keys() <= content.keys() or mistyped_key(content, {**_OPTIONAL, **required}):
+        return False
+    prefixes = [_SCORE_PREFIX[kind]] if kind in _SCORE_PREFIX else []
+    if any(key.startswith("validation_") and key != "validation_s" for key in content):
+        prefixes.append("validation_")
+    return all(
+        f"{prefix}loss" in content and score_of(content, prefix) is not None for prefix in prefixes
+    )
+
+
+def score_of(record: Json, prefix: str = "") -> tuple[str, float] | None:
+    """Return the name of the score in a record, without the prefix, and its value."""
+    return next(
+        ((name, record[key]) for name in SCORES if (key := f"{prefix}{name}") in record), None
+    )

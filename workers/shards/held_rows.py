@@ -1,7 +1,4 @@
-"""The rows that a worker holds, and which of them make up each step of an epoch.
-
-N rows, H height, W width.
-"""
+"""The rows that a worker holds, and which of them make up each step of an epoch."""
 
 import time
 from collections.abc import Callable
@@ -11,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from workers.config import SPLITS, TrainJob
+from workers.data.rows import Rows, ShardData, collected, padded_to_longest
 from workers.errors import DataError
 from workers.shards.account import RowAccount
-from workers.shards.order import epoch_order, shard_rows, step_rows
-from workers.shards.rows import Rows, ShardData, empty_rows
+from workers.shards.order import by_length, epoch_order, shard_rows, step_rows
 
 _HOST = torch.device("cpu")
 _SHARE_OF_GPU = 0.25
@@ -39,35 +36,51 @@ class HeldRows:
         self._job = job
         started = time.perf_counter()
         self._sizes = {shard: _num_rows(job, "train", shard) for shard in shards}
-        # Of the training rows there is one copy, in which each shard finds its place.
-        train = empty_rows(sum(self._sizes.values()), job.data)
         self.shards: dict[int, ShardData] = {}
-        parts = train.split(list(self._sizes.values()))
-        for shard, part in zip(shards, parts, strict=True):
-            loaded = load_shard(shard)
-            _check_sizes(job, shard, loaded)
-            part.copy_(loaded["train"])
-            self.shards[shard] = {**loaded, "train": part}
+        # Of the training rows there is one copy, in which each shard finds its place.
+        train = collected(
+            (self._load(shard, load_shard, device) for shard in shards), sum(self._sizes.values())
+        )
         self.load_s = time.perf_counter() - started
         self._place(train, device)
 
+    def _load(
+        self, shard: int, load_shard: Callable[[int], ShardData], device: torch.device
+    ) -> Rows:
+        """Load a shard, keep all rows of it but the training rows, and return those."""
+        loaded = load_shard(shard)
+        _check_sizes(self._job, shard, loaded)
+        if device.type == "cuda":  # it reads rows from places that do not depend on their lengths
+            loaded = {s: padded_to_longest(rows, self._job.data) for s, rows in loaded.items()}
+        self.shards[shard] = loaded
+        return loaded.pop("train")
+
     def _place(self, train: Rows, device: torch.device) -> None:
         """Move the rows to the device if it has room for them."""
-        others = [
-            rows for shard in self.shards.values() for s, rows in shard.items() if s != "train"
-        ]
+        others = [rows for shard in self.shards.values() for rows in shard.values()]
         num_bytes = sum(rows.num_bytes for rows in (train, *others))
         where = device if device.type != "cuda" or fits_gpu(device, num_bytes) else _HOST
         self._is_streamed = where != device
         self._train = train.to(where)
         parts = self._train.split(list(self._sizes.values()))
+        self._lengths = {
+            shard: None if part.lengths_N is None else part.lengths_N.cpu().numpy()
+            for shard, part in zip(self.shards, parts, strict=True)
+        }
         for (shard, loaded), part in zip(self.shards.items(), parts, strict=True):
-            moved = {s: rows.to(where) for s, rows in loaded.items() if s != "train"}
-            self.shards[shard] = {**moved, "train": part}
+            self.shards[shard] = {"train": part, **{s: r.to(where) for s, r in loaded.items()}}
 
     def epoch(self, epoch: int, steps_done: int) -> "EpochRows":
         """Return the rows of epoch `epoch` (from 0). `steps_done`: its steps before a restart."""
-        return EpochRows(self._job, self._train, self._sizes, epoch, steps_done, self._is_streamed)
+        job = self._job
+        orders = {
+            shard: epoch_order(job.training.seed, epoch, shard, size)
+            for shard, size in self._sizes.items()
+        }
+        for shard, lengths in self._lengths.items():
+            if lengths is not None:
+                orders[shard] = by_length(orders[shard], lengths, job.rows_per_shard_step)
+        return EpochRows(job, self._train, orders, epoch, steps_done, self._is_streamed)
 
 
 def fits_gpu(device: torch.device, num_bytes: int) -> bool:
@@ -98,7 +111,7 @@ class EpochRows:
         self,
         job: TrainJob,
         train: Rows,
-        shard_sizes: dict[int, int],
+        orders: dict[int, NDArray[np.int64]],
         epoch: int,
         steps_done: int,
         is_streamed: bool = False,
@@ -106,16 +119,13 @@ class EpochRows:
         """
         Args:
             train: the training rows of all hosted shards, one shard after the other.
-            shard_sizes: how many of them each shard has.
+            orders: the rows of each shard, in the order of the epoch.
             is_streamed: a step's rows are to be pinned, because a GPU copies them later.
         """
         self._train, self._is_streamed = train, is_streamed
         self._rows_per_shard_step = job.rows_per_shard_step
-        self._orders: dict[int, NDArray[np.int64]] = {
-            shard: epoch_order(job.training.seed, epoch, shard, size)
-            for shard, size in shard_sizes.items()
-        }
-        self._index = torch.from_numpy(self._in_order_of_steps()).to(train.labels_N.device)
+        self._orders = orders
+        self._index = torch.from_numpy(self._in_order_of_steps()).to(train.targets_N.device)
         self.account = RowAccount(epoch + 1, self._orders, steps_done * self._rows_per_shard_step)
 
     def step(self, step: int) -> dict[int, Rows]:
@@ -127,7 +137,7 @@ class EpochRows:
         # All steps before this one are full. One look-up serves all shards.
         first = step * self._rows_per_shard_step * len(sizes)
         index = self._index[first : first + sum(sizes)]
-        taken = Rows(self._train.images_NHW[index], self._train.labels_N[index])
+        taken = self._train.take(index)
         if self._is_streamed:
             taken = taken.pinned()
         return dict(zip(self._orders, taken.split(sizes), strict=True))

@@ -45,6 +45,18 @@ def epoch_order(seed: int, epoch: int, shard: int, num_shard_rows: int) -> NDArr
     return np.argsort(words, kind="stable").astype(np.int64)
 
 
+def by_length(
+    order: NDArray[np.int64], lengths: NDArray[np.int64], rows_per_shard_step: int
+) -> NDArray[np.int64]:
+    """Return an order in which the rows of each step of a shard begin with the shortest.
+
+    Rows that are computed together are padded to the longest of them, so little is padded. Which
+    rows make up a step does not change. `lengths`: the time steps of each row of the shard.
+    """
+    steps = np.arange(len(order)) // rows_per_shard_step
+    return order[np.lexsort((lengths[order], steps))]
+
+
 def step_rows(order: NDArray[np.int64], step: int, rows_per_shard_step: int) -> NDArray[np.int64]:
     """Return the rows of one shard in step `step` (from 0) of an epoch.
 

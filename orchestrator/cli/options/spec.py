@@ -22,6 +22,11 @@ R = TypeVar("R")
 _KEYS = {
     "dataset": "dataset.name",
     "data_dir": "dataset.data_dir",
+    "inputs": "dataset.inputs",
+    "target": "dataset.target",
+    "task": "dataset.task",
+    "validation": "dataset.validation",
+    "test": "dataset.test",
     "epochs": "training.epochs",
     "batch_size": "training.global_batch_size",
     "lr": "training.optimizer.lr",
@@ -77,8 +82,30 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--dataset",
         metavar="NAME",
         shell_complete=datasets,
-        help="Data set: mnist, fashion-mnist, kmnist or mnist-sample.",
+        help="Data set: mnist, fashion-mnist, kmnist, mnist-sample, or parquet:URI for your own "
+        "sequences in a file, a folder, or files that match a pattern.",
     ),
+    click.option(
+        "--inputs",
+        metavar="COLUMN[,COLUMN...]",
+        help="Column with the sequences, or columns with one feature each, of your own tables.  "
+        "[default: the only one that can be it]",
+    ),
+    click.option(
+        "--target",
+        metavar="COLUMN",
+        help="Column to predict.  [default: the only one that can be it]",
+    ),
+    click.option(
+        "--task",
+        metavar="auto|classification|regression",
+        shell_complete=one_of("auto", "classification", "regression"),
+        help="Whether the target is a class or a number.  [default: auto, by its type]",
+    ),
+    click.option(
+        "--validation", metavar="URI", help="Tables with the validation rows, if they are separate."
+    ),
+    click.option("--test", metavar="URI", help="Tables with the test rows, if they are separate."),
     click.option(
         "--data-dir",
         envvar="RNNJOB_DATA_DIR",
@@ -106,8 +133,8 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--mode",
         "metric_mode",
         type=click.Choice(["max", "min"]),
-        help="Whether --metric is maximized or minimized. This is only checked: it must be max for "
-        "validation_accuracy and min for validation_loss.",
+        help="Whether the metric is maximized or minimized: max for validation_accuracy, and min "
+        "for validation_loss.",
     ),
     click.option(
         "--workers",
@@ -191,6 +218,9 @@ def spec_from(
     by_flag, by_environment = _split_by_source(keys)
     fallbacks = {**(defaults or {}), **by_environment}
     spec = build_spec(preset, config, assignments, by_flag, fallbacks)
+    if mode and spec.training.metric == "auto":
+        metric = next(metric for metric, best in _MODES.items() if best == mode)
+        return spec.with_values({"training.metric": metric})
     _check_mode(mode, spec.training.metric)
     return spec
 
@@ -203,7 +233,7 @@ def as_assignments(flags: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _check_mode(mode: str | None, metric: str) -> None:
-    if mode not in (None, _MODES[metric]):
+    if mode and mode != _MODES[metric]:
         other = next(name for name in _MODES if name != metric)
         raise InputError(
             f"--mode {mode} contradicts training.metric: {metric} is best at its {_MODES[metric]}",

@@ -80,7 +80,11 @@ def test_the_flags_set_their_keys() -> None:
 @pytest.mark.parametrize(
     ("flags", "cause", "cure"),
     [
-        (["--mode", "min"], "validation_accuracy is best at its max", "--metric validation_loss"),
+        (
+            ["--mode", "min", "--metric", "validation_accuracy"],
+            "validation_accuracy is best at its max",
+            "--metric validation_loss",
+        ),
         (
             ["--mode", "max", "--set", "training.metric=validation_loss"],
             "validation_loss is best at its min",

@@ -106,7 +106,7 @@ def test_a_small_file_that_unfolds_to_millions_of_pixels_is_refused(
     folder: Path, is_honest: bool
 ) -> None:
     shape = open_prepared(Storage(str(folder))).shape
-    pixels, rows, wanted = shape.height * shape.width, 2_000_000, 14
+    pixels, rows, wanted = shape.input.height * shape.input.width, 2_000_000, 14
     data = zeros(rows, pixels)
     if not is_honest:
         # The number of rows of the whole file is the first number of 64 bits in its last part.

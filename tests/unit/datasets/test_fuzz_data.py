@@ -28,8 +28,8 @@ from tests.conftest import ENOUGH_S, Cli
 from tests.unit.datasets.idx_files import NAMES, idx_bytes, random_split, write_idx_files
 from tests.unit.hostile import NO_OBJECTS, ODD, changed, damaged, files_in
 from workers.config import SPLITS
+from workers.data.tables import rows_from_table
 from workers.errors import DataError, InputError, JobError
-from workers.shards.rows import rows_from_table
 from workers.storage.storage import Storage
 
 IMAGES, LABELS = (idx_bytes(array) for array in random_split(20))
@@ -151,7 +151,7 @@ def open_and_read(folder: Path, publish_to: Path | None = None) -> PreparedData 
             for shard in range(data.shape.num_shards):
                 rows = rows_from_table(data.table(split, shard), data.shape)
                 assert len(rows) == len(range(shard, data.shape.num_rows(split), 3))
-                assert not len(rows) or int(rows.labels_N.max()) < data.shape.num_classes
+                assert not len(rows) or int(rows.targets_N.max()) < data.shape.target.num_outputs
         if publish_to:
             data.publish(Storage(str(publish_to)))
     except JobError as error:
@@ -196,10 +196,12 @@ def test_a_manifest_whose_shape_is_not_that_of_its_shards_is_refused(
     manifest["shape"] = {**json.loads(shape), "fingerprint": original["fingerprint"]}
     (prepared / "manifest.json").write_text(json.dumps(manifest))
     if data := open_and_read(prepared):
-        sizes = ("num_shards", "height", "width", "train_rows", "validation_rows", "test_rows")
+        sizes = ("num_shards", "train_rows", "validation_rows", "test_rows")
         assert {key: getattr(data.shape, key) for key in sizes} == {
             key: original[key] for key in sizes
         }
+        found, wanted = data.shape.input, original["input"]
+        assert (found.height, found.width) == (wanted["height"], wanted["width"])
 
 
 @given(st.sampled_from(["file", "rows", "sha256"]), ODD | ODD_FILES, st.sampled_from(SPLITS))

@@ -13,8 +13,9 @@ from orchestrator.datasets.prepared import PreparedData, open_prepared
 from tests.conftest import ENOUGH_S
 from tests.unit.datasets.idx_files import idx_bytes, random_split, write_idx_files
 from workers.config import SPLITS
+from workers.data.rows import Rows
+from workers.data.tables import rows_from_table
 from workers.errors import DataError, InputError
-from workers.shards.rows import Rows, rows_from_table
 from workers.storage.storage import Storage
 
 
@@ -45,11 +46,12 @@ def test_every_row_is_in_exactly_one_shard_dealt_out_like_cards(data_dir: Path) 
     for split, (split_images, split_labels) in wanted.items():
         for shard in range(4):
             rows = rows_of(data, split, shard)
-            assert np.array_equal(rows.images_NHW.numpy(), split_images[shard::4])
-            assert rows.labels_N.tolist() == split_labels[shard::4].tolist()
+            assert np.array_equal(rows.inputs.numpy(), split_images[shard::4])
+            assert rows.targets_N.tolist() == split_labels[shard::4].tolist()
     shape = data.shape
     assert (shape.train_rows, shape.validation_rows, shape.test_rows) == (54, 7, 17)
-    assert (shape.height, shape.width, shape.num_classes, shape.num_shards) == (4, 3, 10, 4)
+    assert (shape.input.height, shape.input.width) == (4, 3)
+    assert (shape.target.num_outputs, shape.num_shards) == (10, 4)
 
 
 @pytest.mark.parametrize(("asked", "held"), [("auto", 61 // 12), (0, 0), (1, 1), (53, 53)])
@@ -58,7 +60,7 @@ def test_the_first_rows_are_held_out(data_dir: Path, asked: int | str, held: int
     numbers = sorted(
         int(image[0, 0])
         for shard in range(8)
-        for image in rows_of(data, "validation", shard).images_NHW
+        for image in rows_of(data, "validation", shard).inputs
     )
     assert numbers == list(range(held))
     assert data.shape.validation_rows == held
@@ -68,16 +70,16 @@ def test_the_first_rows_are_held_out(data_dir: Path, asked: int | str, held: int
 def test_pixels_are_standardized_over_the_training_rows(data_dir: Path) -> None:
     images = write_idx_files(data_dir)[0][5:] / 255
     shape = prepare("mnist", data_dir).shape
-    assert shape.pixel_mean == pytest.approx(images.mean(), rel=1e-12)
-    assert shape.pixel_std == pytest.approx(images.std(), rel=1e-9)
+    assert shape.input.mean == pytest.approx(images.mean(), rel=1e-12)
+    assert shape.input.std == pytest.approx(images.std(), rel=1e-9)
     plain = prepare("mnist", data_dir, standardize=False).shape
-    assert (plain.pixel_mean, plain.pixel_std) == (0.0, 1.0)
+    assert (plain.input.mean, plain.input.std) == (0.0, 1.0)
 
 
 def test_images_of_one_colour_do_not_divide_by_zero(tmp_path: Path) -> None:
     write_idx_files(tmp_path)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((61, 4, 3), np.uint8)))
-    assert prepare("mnist", tmp_path).shape.pixel_std == 1.0
+    assert prepare("mnist", tmp_path).shape.input.std == 1.0
 
 
 def test_prepared_data_is_used_again_until_it_is_forced(data_dir: Path) -> None:
@@ -242,8 +244,9 @@ def test_the_cache_is_where_the_environment_says(
 
 def test_a_table_of_another_form_is_refused_with_both_forms(data_dir: Path) -> None:
     data = prepare("mnist", data_dir)
-    other = data.shape.model_copy(update={"height": 5})
-    with pytest.raises(DataError, match=r"'image' of mnist is fixed_size_list.*, not a list of 15"):
+    taller = data.shape.input.model_copy(update={"height": 5})
+    other = data.shape.model_copy(update={"input": taller})
+    with pytest.raises(DataError, match=r"'image' of mnist is fixed_size_list.*, not .*\[15\]"):
         rows_from_table(data.table("train", 0), other)
 
 

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from tests.unit.simulated import tiny_job, tiny_loader, tiny_shape
 from workers.config import SPLITS, DataShape
+from workers.data.rows import Rows, ShardData
 from workers.errors import DataError
 from workers.ray_worker import shard_table, split_table
-from workers.shards.rows import Rows, ShardData
 
 SHAPE = tiny_shape()
 
 
 def table_of(rows: Rows, shape: DataShape) -> pa.Table:
     """Return rows as a table in the form of a prepared shard."""
-    pixels = shape.height * shape.width
+    pixels = shape.input.height * shape.input.width
     images = pa.FixedSizeListArray.from_arrays(
-        pa.array(rows.images_NHW.numpy().reshape(-1), pa.uint8()), pixels
+        pa.array(rows.inputs.numpy().reshape(-1), pa.uint8()), pixels
     )
-    labels = pa.array(rows.labels_N.numpy(), pa.int64())
+    labels = pa.array(rows.targets_N.numpy(), pa.uint8())
     return pa.table({"image": images, "label": labels})
 
 
@@ -43,8 +43,8 @@ def assert_is_shard(data: ShardData, shard: int, shape: DataShape = SHAPE) -> No
     wanted = tiny_loader(shape)(shard)
     assert set(data) == set(SPLITS)
     for name in SPLITS:
-        assert torch.equal(data[name].images_NHW, wanted[name].images_NHW)
-        assert torch.equal(data[name].labels_N, wanted[name].labels_N)
+        assert torch.equal(data[name].inputs, wanted[name].inputs)
+        assert torch.equal(data[name].targets_N, wanted[name].targets_N)
 
 
 def test_a_table_holds_each_split_in_order() -> None:
@@ -109,6 +109,6 @@ def test_the_table_of_another_shard_with_fewer_rows_is_an_error() -> None:
 
 
 def test_pixels_are_read_back_as_writable_bytes() -> None:
-    images = split(whole_table(2), 2)["train"].images_NHW
+    images = split(whole_table(2), 2)["train"].inputs
     assert images.numpy().dtype == np.uint8
     images[0] = 0

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from tests.unit.simulated import on_workers, single, tiny_job, tiny_shape, tiny_split
 from workers.config import TrainJob
+from workers.data.class_target import per_class
 from workers.errors import RowAccountError
 from workers.evaluate import Evaluation, evaluate
-from workers.models.classify import classify, to_unit
 from workers.models.recurrent import build_model
+from workers.models.sequences import model_outputs
 from workers.pieces import MICRO_BATCH_ROWS
 from workers.shard_threads import ShardThreads
 from workers.worker import Worker
@@ -28,7 +29,7 @@ def expected_logits(job: TrainJob, split: str) -> tuple[Tensor, Tensor]:
     rows = tiny_split(job.data, split)
     with torch.no_grad():
         model = build_model(job.model, job.data, 1)
-        return classify(model, to_unit(rows.images_NHW), job), rows.labels_N
+        return model_outputs(model, rows.batch(), job), rows.targets_N
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -41,7 +42,9 @@ def test_the_metrics_are_those_of_the_whole_split(
     for result in on_workers(job, num_workers, lambda worker: evaluated(job, worker, split)):
         assert result.num_rows == job.data.num_rows(split)
         assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
-        assert result.accuracy == (logits.argmax(1) == labels).double().mean().item()
+        assert (
+            result.metrics.values["accuracy"] == (logits.argmax(1) == labels).double().mean().item()
+        )
 
 
 def test_metrics_have_the_same_bits_on_any_number_of_workers(tmp_path: Path) -> None:
@@ -59,16 +62,15 @@ def test_the_confusion_matrix_counts_true_class_by_predicted_class(tmp_path: Pat
     for true, predicted in zip(labels.tolist(), logits.argmax(1).tolist(), strict=True):
         wanted[true][predicted] += 1
     result = evaluated(job, single(job))
-    assert result.confusion_CC == wanted
-    assert sum(map(sum, result.confusion_CC)) == 11
+    assert result.metrics.details["confusion_matrix"] == wanted
+    assert sum(map(sum, result.metrics.details["confusion_matrix"])) == 11
 
 
 def test_precision_and_recall_are_none_if_the_divisor_is_0() -> None:
-    result = Evaluation(8, 1.0, 0.5, None, [[3, 1, 0], [2, 2, 0], [0, 0, 0]])
-    assert result.per_class() == [
-        {"class": 0, "rows": 4, "precision": 0.6, "recall": 0.75},
-        {"class": 1, "rows": 4, "precision": 2 / 3, "recall": 0.5},
-        {"class": 2, "rows": 0, "precision": None, "recall": None},
+    assert per_class([[3, 1, 0], [2, 2, 0], [0, 0, 0]], ("a", "b", "c")) == [
+        {"class": 0, "name": "a", "rows": 4, "precision": 0.6, "recall": 0.75},
+        {"class": 1, "name": "b", "rows": 4, "precision": 2 / 3, "recall": 0.5},
+        {"class": 2, "name": "c", "rows": 0, "precision": None, "recall": None},
     ]
 
 
@@ -81,7 +83,7 @@ def test_head_accuracy_is_that_of_the_first_rows_of_the_split(
     logits, labels = expected_logits(job, "test")
     right = (logits.argmax(1) == labels)[:head_rows].double().mean().item()
     for result in on_workers(job, num_workers, lambda w: evaluated(job, w, "test", head_rows)):
-        assert result.head_accuracy == right
+        assert result.head_score == right
 
 
 def test_head_rows_are_counted_across_micro_batches(tmp_path: Path) -> None:
@@ -90,12 +92,12 @@ def test_head_rows_are_counted_across_micro_batches(tmp_path: Path) -> None:
     logits, labels = expected_logits(job, "test")
     head = MICRO_BATCH_ROWS + 5
     right = (logits.argmax(1) == labels)[:head].double().mean().item()
-    assert evaluated(job, single(job), head_rows=head).head_accuracy == right
+    assert evaluated(job, single(job), head_rows=head).head_score == right
 
 
 def test_head_accuracy_is_none_without_head_rows(tmp_path: Path) -> None:
     job = tiny_job(tmp_path)
-    assert evaluated(job, single(job)).head_accuracy is None
+    assert evaluated(job, single(job)).head_score is None
 
 
 def test_a_split_smaller_than_the_shards_is_counted_whole(tmp_path: Path) -> None:

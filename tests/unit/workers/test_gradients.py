@@ -12,15 +12,15 @@ from torch import Tensor
 from tests.unit.simulated import on_workers, shard_of, single, tiny_job, tiny_shape
 from workers import gradients as gradients_module
 from workers.config import DataShape, TrainJob
+from workers.data.rows import Rows
 from workers.errors import ResourcesError
 from workers.gradients import ControlFlags, Gradients, Step
-from workers.models.classify import classify, to_unit
-from workers.models.recurrent import SequenceClassifier, build_model
+from workers.models.recurrent import RecurrentNetwork, build_model
+from workers.models.sequences import model_outputs
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.pieces import MICRO_BATCH_ROWS
 from workers.seeds import Purpose, seed_of
 from workers.shard_threads import ShardThreads
-from workers.shards.rows import Rows
 from workers.worker import Worker, add_in_order
 
 NOISY: dict[str, Any] = {
@@ -33,12 +33,13 @@ _NO_FLAGS = ControlFlags()
 
 def random_rows(number: int, shape: DataShape) -> Rows:
     generator = torch.Generator().manual_seed(number)
-    images = torch.randint(0, 256, (number, shape.height, shape.width), generator=generator)
-    labels = torch.randint(0, shape.num_classes, (number,), generator=generator)
+    size = (number, shape.input.height, shape.input.width)
+    images = torch.randint(0, 256, size, generator=generator)
+    labels = torch.randint(0, shape.target.num_outputs, (number,), generator=generator)
     return Rows(images.to(torch.uint8), labels)
 
 
-def model_of(job: TrainJob) -> SequenceClassifier:
+def model_of(job: TrainJob) -> RecurrentNetwork:
     return build_model(job.model, job.data, job.training.seed, job.training.bptt_steps)
 
 
@@ -56,8 +57,8 @@ def step_of(
 def whole_batch_gradient(job: TrainJob, rows: Rows) -> Tensor:
     """Return torch's own mean gradient over the batch."""
     model = model_of(job)
-    logits = classify(model, to_unit(rows.images_NHW), job)
-    F.cross_entropy(logits, rows.labels_N).backward()
+    logits = model_outputs(model, rows.batch(), job)
+    F.cross_entropy(logits, rows.targets_N).backward()
     return torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
 
 
@@ -72,7 +73,7 @@ def test_the_gradient_has_the_same_bits_on_any_number_of_workers(
     for num_workers in range(1, job.data.num_shards + 1):
         for step in on_workers(job, num_workers, lambda worker: step_of(job, worker, rows)):
             assert torch.equal(step.gradient_N, alone.gradient_N)
-            assert (step.loss_sum, step.num_correct) == (alone.loss_sum, alone.num_correct)
+            assert (step.loss_sum, step.score_sum) == (alone.loss_sum, alone.score_sum)
             assert step.num_rows == 26
 
 
@@ -101,11 +102,11 @@ def test_the_gradient_is_torchs_own_of_the_whole_batch(
     rows = random_rows(26, job.data)
     step = step_of(job, single(job), rows)
     torch.testing.assert_close(step.gradient_N, whole_batch_gradient(job, rows))
-    logits = classify(model_of(job), to_unit(rows.images_NHW), job)
+    logits = model_outputs(model_of(job), rows.batch(), job)
     assert step.loss_sum == pytest.approx(
-        F.cross_entropy(logits, rows.labels_N, reduction="sum").item(), rel=1e-5
+        F.cross_entropy(logits, rows.targets_N, reduction="sum").item(), rel=1e-5
     )
-    assert step.num_correct == int((logits.argmax(1) == rows.labels_N).sum())
+    assert step.score_sum == int((logits.argmax(1) == rows.targets_N).sum())
 
 
 @pytest.mark.parametrize("noise", [{}, NOISY], ids=["plain", "dropout and augment"])
@@ -120,7 +121,7 @@ def test_fused_gives_the_exact_gradient_up_to_rounding(
     for step in on_workers(fused, num_workers, lambda worker: step_of(fused, worker, rows)):
         torch.testing.assert_close(step.gradient_N, wanted.gradient_N, rtol=1e-4, atol=1e-6)
         assert step.loss_sum == pytest.approx(wanted.loss_sum, rel=1e-5)
-        assert (step.num_correct, step.num_rows) == (wanted.num_correct, 26)
+        assert (step.score_sum, step.num_rows) == (wanted.score_sum, 26)
 
 
 def test_a_shard_of_more_rows_than_a_micro_batch_is_computed_in_pieces(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_pieces_dropout_does_not_depend_on_the_pieces_before_it(tmp_path: Path
     shape = tiny_shape(num_shards=1, train_rows=600)
     job = tiny_job(tmp_path, data=shape, model={"dropout": 0.5})
     both = random_rows(MICRO_BATCH_ROWS + 40, shape)
-    first = Rows(both.images_NHW[:MICRO_BATCH_ROWS], both.labels_N[:MICRO_BATCH_ROWS])
+    first = Rows(both.inputs[:MICRO_BATCH_ROWS], both.targets_N[:MICRO_BATCH_ROWS])
     together, alone = step_of(job, single(job), both), step_of(job, single(job), first)
     second = together.gradient_N * len(both) - alone.gradient_N * len(first)
 
@@ -145,9 +146,9 @@ def test_a_pieces_dropout_does_not_depend_on_the_pieces_before_it(tmp_path: Path
 
     model = model_of(job)
     generator = torch.Generator().manual_seed(seed_of(0, Purpose.STEP, 0, 2, 0, 1))
-    images, labels = both.images_NHW[MICRO_BATCH_ROWS:], both.labels_N[MICRO_BATCH_ROWS:]
-    logits = classify(model, to_unit(images), job, Noise([(generator, 40)]))
-    F.cross_entropy(logits, labels, reduction="sum").backward()
+    _, rest = both.split([MICRO_BATCH_ROWS, 40])
+    logits = model_outputs(model, rest.batch(), job, Noise([(generator, 40)]))
+    F.cross_entropy(logits, rest.targets_N, reduction="sum").backward()
     wanted = torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
     torch.testing.assert_close(second, wanted, rtol=1e-3, atol=1e-3)
 

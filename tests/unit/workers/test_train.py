@@ -16,10 +16,10 @@ from workers import train as train_module
 from workers.checkpoints.background_writer import CheckpointWriter
 from workers.checkpoints.weights import weights_sha256
 from workers.config import TrainJob
+from workers.data.rows import Rows, ShardData
 from workers.errors import DataError, DivergedError, SharedError
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.shards.held_rows import HeldRows
-from workers.shards.rows import Rows, ShardData
 from workers.storage.typed_json import Json
 from workers.train import TrainResult, train
 from workers.worker import SingleProcessWorker
@@ -285,7 +285,7 @@ def test_a_shard_with_missing_rows_is_refused(
     def load_less(shard: int) -> ShardData:
         data = load(shard)
         rows = data["train"]
-        less = Rows(rows.images_NHW[:-missing], rows.labels_N[:-missing])
+        less = Rows(rows.inputs[:-missing], rows.targets_N[:-missing])
         return {**data, "train": less if shard in short else rows}
 
     with pytest.raises(DataError, match=r"shard 0 of tiny holds \d train rows, not 7"):
@@ -369,7 +369,7 @@ def test_the_memory_of_a_job_is_free_when_the_job_ends(
 
     def held(*arguments: Any) -> HeldRows:
         rows = build(*arguments)
-        kept.extend([weakref.ref(rows), weakref.ref(rows._train.images_NHW)])
+        kept.extend([weakref.ref(rows), weakref.ref(rows._train.inputs)])
         return rows
 
     monkeypatch.setattr(train_module, "HeldRows", held)

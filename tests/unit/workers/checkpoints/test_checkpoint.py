@@ -27,7 +27,7 @@ def at_step(step: int, best_epoch: int = 0, in_epoch: int = 0, epoch: int = 0) -
         epoch=epoch,
         step=step,
         step_in_epoch=in_epoch,
-        sums=EpochSums(loss_sum=1.5, num_correct=3, num_rows=4, wall_s=0.25),
+        sums=EpochSums(loss_sum=1.5, score_sum=3, num_rows=4, wall_s=0.25),
         best=Best(best_epoch, 0.5, 0.75) if best_epoch else None,
         epochs=[epoch_record(1, 2)],
     )

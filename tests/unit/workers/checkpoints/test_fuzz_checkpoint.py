@@ -29,7 +29,7 @@ def at_step(step: int) -> Checkpoint:
         epoch=1,
         step=step,
         step_in_epoch=1,
-        sums=EpochSums(loss_sum=1.5, num_correct=3, num_rows=4, wall_s=0.25),
+        sums=EpochSums(loss_sum=1.5, score_sum=3, num_rows=4, wall_s=0.25),
         best=Best(1, 0.5, 0.75),
         epochs=[epoch(1, 1)],
     )

@@ -65,9 +65,8 @@ def test_the_model_file_holds_what_is_needed_to_rebuild_the_model(tmp_path: Path
     assert about == {
         "run_id": "run-7",
         "model": job.model.model_dump(),
-        "height": 5,
-        "width": 6,
-        "num_classes": 3,
+        "input": job.data.input.model_dump(),
+        "target": json.loads(job.data.target.model_dump_json()),
         "weights_sha256": weights_sha256(weights),
     }
     loaded = safetensors.torch.load_file(path)

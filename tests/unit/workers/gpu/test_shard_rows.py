@@ -14,10 +14,10 @@ from torch import Tensor
 from tests.unit.simulated import shard_of, tiny_job, tiny_shape
 from tests.unit.workers.test_gradients import NOISY, model_of, random_rows, whole_batch_gradient
 from workers.config import TrainJob
+from workers.data.rows import Rows
 from workers.gpu import shard_rows
 from workers.gpu.shard_rows import GpuRows, block_rows
 from workers.pieces import NUM_SUMS
-from workers.shards.rows import Rows
 
 CPU = torch.device("cpu")
 PLAIN_AND_NOISY = pytest.mark.parametrize("noise", [{}, NOISY], ids=["plain", "dropout, augment"])
@@ -157,7 +157,8 @@ def test_each_call_has_one_shape_and_long_shards_take_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_of(tmp_path, data=tiny_shape(num_shards=2), training={"global_batch_size": 16})
-    monkeypatch.setattr(shard_rows, "_MAX_OUTPUTS", 3 * job.data.height * job.model.hidden_size)
+    outputs = job.data.input.height * job.model.hidden_size
+    monkeypatch.setattr(shard_rows, "_MAX_OUTPUTS", 3 * outputs)
     assert block_rows(job) == 3
     rows = random_rows(16, job.data)
     CountingQueue.calls = 0
@@ -214,7 +215,7 @@ def test_the_memory_of_a_device_is_free_as_soon_as_nobody_needs_it(tmp_path: Pat
         job = job_of(tmp_path, **NOISY)
         rows = gpu_rows(job)
         rows.compute(0, 0, batches_of(job, random_rows(26, job.data)))
-        gone = weakref.ref(rows), weakref.ref(rows._buffers.images_LKPHW), weakref.ref(rows._rows)
+        gone = weakref.ref(rows), weakref.ref(rows._buffers._batch.inputs), weakref.ref(rows._rows)
         del rows
         assert [reference() for reference in gone] == [None] * 3
     finally:

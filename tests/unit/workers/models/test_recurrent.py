@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from tests.unit.simulated import tiny_shape
 from workers.config import ModelConfig
-from workers.models.classify import to_sequences
 from workers.models.noise import Noise
-from workers.models.recurrent import SequenceClassifier, build_model
+from workers.models.recurrent import RecurrentNetwork, build_model
+from workers.models.sequences import image_sequences
 
 T_STEPS, FEATURES, CLASSES = 5, 6, 3
 TORCH = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -21,7 +21,7 @@ def config_of(**changes: Any) -> ModelConfig:
     return ModelConfig(**{"hidden_size": 4, **changes})
 
 
-def built(seed: int = 0, bptt_steps: int = 0, **changes: Any) -> SequenceClassifier:
+def built(seed: int = 0, bptt_steps: int = 0, **changes: Any) -> RecurrentNetwork:
     return build_model(config_of(**changes), tiny_shape(), seed, bptt_steps)
 
 
@@ -85,7 +85,7 @@ def test_the_reverse_directions_last_output_has_seen_the_whole_sequence() -> Non
 )
 def test_an_image_is_read_by_rows_columns_or_pixels(read: str, shape: tuple[int, ...]) -> None:
     images = torch.arange(60.0).reshape(2, 5, 6)
-    sequences = to_sequences(images, read)
+    sequences = image_sequences(images, read)
     assert sequences.shape == shape
     first_steps = {"rows": images[0, 1], "columns": images[0, :, 1], "pixels": images[0, 0, 1:2]}
     assert torch.equal(sequences[0, 1], first_steps[read])
@@ -177,14 +177,14 @@ def test_dropout_draws_from_the_given_generators_and_never_from_the_global_one()
     model, x = built(dropout=0.5, num_layers=3), inputs()
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    first = model(x, noise_of(5, rows=7))
+    first = model(x, noise=noise_of(5, rows=7))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(99)
-    assert torch.equal(model(x, noise_of(5, rows=7)), first)
-    assert not torch.equal(model(x, noise_of(6, rows=7)), first)
+    assert torch.equal(model(x, noise=noise_of(5, rows=7)), first)
+    assert not torch.equal(model(x, noise=noise_of(6, rows=7)), first)
 
 
 def test_nothing_is_dropped_without_noise() -> None:
     plain, dropping = built(num_layers=2), built(num_layers=2, dropout=0.9)
     assert torch.equal(plain(inputs()), dropping(inputs()))
-    assert torch.equal(plain(inputs(), noise_of(1, rows=7)), plain(inputs()))
+    assert torch.equal(plain(inputs(), noise=noise_of(1, rows=7)), plain(inputs()))

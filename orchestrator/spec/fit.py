@@ -1,0 +1,98 @@
+"""Whether a spec fits its data set, once it is known what the rows are."""
+
+from orchestrator.spec.job_spec import JobSpec
+from workers.data.kinds import (
+    ClassTarget,
+    DataShape,
+    ImageInput,
+    NumberTarget,
+    TokenInput,
+)
+from workers.errors import InputError
+
+_ACCURACY = "validation_accuracy"
+
+
+def resolve_metric(spec: JobSpec, shape: DataShape) -> JobSpec:
+    """Return the spec with the metric that `auto` stands for."""
+    if spec.training.metric != "auto":
+        return spec
+    is_number = isinstance(shape.target, NumberTarget)
+    return spec.with_values({"training.metric": "validation_loss" if is_number else _ACCURACY})
+
+
+def check_fit(spec: JobSpec, shape: DataShape) -> None:
+    """Raise InputError if a key of the spec has no meaning for these rows."""
+    _check_input(spec, shape)
+    if isinstance(shape.target, NumberTarget):
+        _check_number(spec, shape.target)
+    else:
+        _check_classes(spec, shape.target)
+    if spec.training.keep == "best" and not shape.validation_rows:
+        raise InputError(
+            "training.keep 'best' needs validation rows, but there are none",
+            "hold rows out, or --set training.keep=last",
+        )
+
+
+def _check_input(spec: JobSpec, shape: DataShape) -> None:
+    source = shape.input
+    if not isinstance(source, ImageInput):
+        for key, is_set in (
+            ("augment", spec.augment.is_on), ("model.read", spec.model.read != "rows")
+        ):  # fmt: skip
+            if is_set:
+                raise InputError(
+                    f"{key} is for images, {shape.name} has sequences", f"leave {key} out"
+                )
+    size = spec.model.embedding_size
+    if isinstance(source, TokenInput) and not size:
+        raise InputError(
+            f"column '{source.column}' of {shape.name} holds tokens, and model.embedding_size is 0",
+            "say how many numbers stand for a token: --set model.embedding_size=32",
+        )
+    if size and not isinstance(source, TokenInput):
+        raise InputError(
+            f"model.embedding_size is {size}, but {shape.name} has no tokens",
+            "leave it out, or name a column of texts or integers: --inputs COLUMN",
+        )
+
+
+def _check_number(spec: JobSpec, target: NumberTarget) -> None:
+    training = spec.training
+    for key, is_set in (
+        ("class_weights", training.class_weights != "none"),
+        ("label_smoothing", training.label_smoothing > 0),
+        ("loss", training.loss == "cross-entropy"),
+        ("metric", training.metric == _ACCURACY),
+    ):
+        if is_set:
+            raise InputError(
+                f"training.{key} is {getattr(training, key)}, but the target "
+                f"'{target.column}' is a number",
+                "leave it out, or predict classes: --task classification",
+            )
+
+
+def _check_classes(spec: JobSpec, target: ClassTarget) -> None:
+    training = spec.training
+    if training.loss not in ("auto", "cross-entropy"):
+        raise InputError(
+            f"training.loss is {training.loss}, but the target '{target.column}' is one of "
+            f"{target.num_outputs} classes",
+            "leave it out, or predict numbers: --task regression",
+        )
+    weights = training.class_weights
+    if isinstance(weights, dict) and set(weights) != set(target.names):
+        wrong = min(set(weights) ^ set(target.names))
+        what = "is no class" if wrong in weights else "has no weight"
+        names = ", ".join(target.names[:20])
+        raise InputError(
+            f"training.class_weights: '{wrong}' {what} of the target '{target.column}'",
+            f"give a number for each of its classes: {names}",
+        )
+    if weights == "balanced" and not target.train_counts:
+        raise InputError(
+            f"{target.column} was prepared by an older rnnjob, which did not count its classes",
+            "cut the data set again: rnnjob data prepare --force",
+        )

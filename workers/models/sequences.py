@@ -1,0 +1,131 @@
+"""Where models and data meet: from rows to what a model reads, and to its outputs.
+
+B rows, H height, W width, T time steps, F features of a time step, C outputs.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from workers.config import DataShape, TrainJob
+from workers.data.kinds import ImageInput, TokenInput, VectorInput
+from workers.data.rows import Batch
+from workers.models.augment import augment
+from workers.models.noise import NoiseSource
+
+
+@dataclass(frozen=True)
+class SequenceShape:
+    """What a model must know of the sequences that it reads."""
+
+    max_length: int
+    """The most time steps."""
+    has_lengths: bool
+    """Whether the sequences have different lengths, so that the model gets them."""
+    num_features: int
+    """The numbers of a time step; 1 for tokens."""
+    vocabulary_size: int
+    """How many numbers a token may have; 0 if the sequences are not tokens."""
+
+
+def sequence_shape(data: DataShape, read: str) -> SequenceShape:
+    """Return the form of a data set's sequences. `read`: what makes a time step of an image."""
+    source = data.input
+    if isinstance(source, ImageInput):
+        height, width = source.height, source.width
+        steps, features = {
+            "rows": (height, width), "columns": (width, height), "pixels": (height * width, 1)
+        }[read]  # fmt: skip
+        return SequenceShape(steps, False, features, 0)
+    has_lengths = source.min_length < source.max_length
+    if isinstance(source, TokenInput):
+        return SequenceShape(source.max_length, has_lengths, 1, source.vocabulary_size)
+    return SequenceShape(source.max_length, has_lengths, source.num_features, 0)
+
+
+def hidden_outputs(job: TrainJob, max_steps: int | None = None) -> int:
+    """Return how many hidden outputs the longest sequence has, or its first `max_steps`."""
+    model = job.model
+    steps = sequence_shape(job.data, model.read).max_length
+    width = model.hidden_size * (2 if model.bidirectional else 1)
+    return min(steps, max_steps or steps) * width * model.num_layers
+
+
+def model_outputs(
+    model: nn.Module, batch: Batch, job: TrainJob, noise: NoiseSource | None = None
+) -> Tensor:
+    """Compute the outputs (B, C) for a batch in float32, with the job's precision.
+
+    Args:
+        model: the job's model, or its `ComputeCopy` on this device.
+        noise: the generators of augmentation and dropout. Without it, nothing is changed or
+            dropped.
+    """
+    sequences = _sequences(batch, job, noise)
+    device = sequences.device
+    if device.type == "cuda":
+        if sequences.is_floating_point():
+            sequences = sequences.to(next(model.parameters()).dtype)
+        on_gpu: Tensor = model(sequences, batch.lengths_N, noise)
+        return on_gpu.float()
+    with torch.autocast(
+        device.type,
+        dtype=torch.bfloat16,
+        enabled=job.training.precision == "bf16",
+        cache_enabled=False,  # threads would share the cache
+    ):
+        outputs_BC: Tensor = model(sequences, batch.lengths_N, noise)
+    return outputs_BC.float()
+
+
+def _sequences(batch: Batch, job: TrainJob, noise: NoiseSource | None) -> Tensor:
+    """Return vectors (B, T, F) float32, zero behind the end of a sequence, or tokens (B, T)."""
+    source = job.data.input
+    if isinstance(source, ImageInput):
+        return _scaled_images(batch.inputs, source, job, noise)
+    if isinstance(source, VectorInput):
+        return _vector_sequences(batch, source)
+    return batch.inputs
+
+
+def _scaled_images(
+    images_BHW: Tensor, source: ImageInput, job: TrainJob, noise: NoiseSource | None
+) -> Tensor:
+    inputs_BHW = images_BHW.to(torch.float32).div_(255.0)
+    if noise is not None and job.augment.is_on:
+        inputs_BHW = augment(inputs_BHW, job.augment, noise)
+    return image_sequences((inputs_BHW - source.mean) / source.std, job.model.read)
+
+
+def image_sequences(inputs_BHW: Tensor, read: str) -> Tensor:
+    """Return sequences (B, T, F): a time step is a row, a column or a pixel of an image."""
+    if read == "columns":
+        return inputs_BHW.transpose(1, 2)
+    if read == "pixels":
+        return inputs_BHW.flatten(1).unsqueeze(2)
+    return inputs_BHW
+
+
+def _vector_sequences(batch: Batch, source: VectorInput) -> Tensor:
+    device = batch.inputs.device
+    mean_F, std_F = _constant(source.mean, device), _constant(source.std, device)
+    vectors_BTF = (batch.inputs - mean_F) / std_F
+    # A missing number is stored as NaN, and becomes the mean.
+    vectors_BTF = vectors_BTF.masked_fill(vectors_BTF.isnan(), 0.0)
+    if batch.lengths_N is None:
+        return vectors_BTF
+    return vectors_BTF.masked_fill(~is_step(batch.lengths_N, vectors_BTF.shape[1]), 0.0)
+
+
+def is_step(lengths_B: Tensor, num_steps: int) -> Tensor:
+    """Return whether each time step is one of its row, not padding: (B, T, 1)."""
+    steps_T = torch.arange(num_steps, device=lengths_B.device)
+    return (steps_T < lengths_B.unsqueeze(1)).unsqueeze(2)
+
+
+@cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return the numbers on a device, always the same tensor: recorded calls read it again."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
