@@ -15,6 +15,13 @@ from rich.table import Table
 from orchestrator.cli.console import PrintableConsole
 from orchestrator.cli.output import printable
 from orchestrator.runs import RunStatus
+from orchestrator.runs.metrics import (
+    describe_score,
+    metric_name,
+    metrics_of,
+    score_of,
+    show_metric,
+)
 from orchestrator.units import show_duration
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json
@@ -77,20 +84,20 @@ class JobView:
             )
         if kind == "step" and step > self._last_step:
             self._last_step = step
-            now = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.2%}"
+            now = f"loss {record['loss']:.4f}  {describe_score(record, '')}"
             self._progress.update(self._task, completed=step, now=now)
             if self._every and step % self._every == 0:
                 self.note(f"step {step:>6}  {now}")
         if kind == "epoch":
             validation = (
                 f"  validation loss {record['validation_loss']:.4f} "
-                f"accuracy {record['validation_accuracy']:.2%}"
+                f"{describe_score(record, 'validation_')}"
                 if "validation_loss" in record
                 else ""
             )
             self.note(
                 f"epoch {record['epoch']:>3}  loss {record['train_loss']:.4f} "
-                f"accuracy {record['train_accuracy']:.2%}{validation}  "
+                f"{describe_score(record, 'train_')}{validation}  "
                 f"{record['samples_per_s']:,.0f} samples/s"
             )
 
@@ -101,24 +108,22 @@ def show_outcome(
     """Print the table that closes a run."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in outcome_rows(run, status, result):
-        table.add_row(name, value, style="bold" if name == "test accuracy" else None)
+        is_score = name == score_name(result)
+        table.add_row(name, value, style="bold" if is_score else None)
     console.print(table)
 
 
 def outcome_rows(run: RunFolder, status: RunStatus, result: Json) -> list[tuple[str, str]]:
     """Return names and values of the facts to print about a run. Unknown values are left out."""
 
-    def percent(key: str) -> str | None:
-        return f"{result[key]:.2%}" if result.get(key) is not None else None
-
-    head = result.get("test_head_rows")
+    head, score = result.get("test_head_rows"), score_of(result, "test_head_")
     samples = result.get("samples_per_s")
     rows = [
         ("run", status.run_id),
         ("state", status.state + (f": {status.reason}" if status.reason else "")),
-        ("test accuracy", percent("test_accuracy")),
-        (f"  first {head:,} rows" if head else "", percent("test_head_accuracy")),
-        ("validation accuracy", percent("validation_accuracy")),
+        *_metric_rows(result, "test"),
+        (f"  first {head:,} rows" if head else "", show_metric(*score) if score else None),
+        *_metric_rows(result, "validation")[:1],
         ("epochs, steps", f"{result.get('epochs', 0)}, {result.get('steps', 0):,}"),
         ("rows trained on", f"{result.get('train_rows_seen', 0):,}"),
         ("samples/s", f"{samples:,.0f}" if samples else None),
@@ -127,3 +132,13 @@ def outcome_rows(run: RunFolder, status: RunStatus, result: Json) -> list[tuple[
         ("run folder", run.storage.where()),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _metric_rows(result: Json, split: str) -> list[tuple[str, str]]:
+    metrics = metrics_of(result, f"{split}_")
+    return [(f"{split} {metric_name(m)}", show_metric(m, value)) for m, value in metrics.items()]
+
+
+def score_name(result: Json) -> str:
+    """Return what `outcome_rows` calls the score of the test split."""
+    return next((name for name, _ in _metric_rows(result, "test")), "")

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 
 from orchestrator import runs
 from orchestrator.drill.outcomes import LOST, MISSED, SURVIVED, FaultOutcome
+from workers.records.record_kinds import SCORES
 from workers.storage.typed_json import Json
 
-_MEASURED = ("epoch", "loss", "accuracy", "rows", "lr", "gradient_norm")
+_MEASURED = ("epoch", "loss", *SCORES, "rows", "lr", "gradient_norm")
 """The keys of a step's record that depend neither on time nor on the number of workers.
 
 JSON keeps every bit of a number, so equal values mean equal bits.
@@ -107,7 +108,7 @@ def _describe_steps(steps: list[int], wanted: list[int]) -> str:
 
 
 def _step_values(undisturbed: FinishedRun, disturbed: FinishedRun) -> Check:
-    """Compare loss, accuracy, rows, learning rate and gradient norm of each step, bit for bit."""
+    """Compare loss, score, rows, learning rate and gradient norm of each step, bit for bit."""
     expected, actual = (
         {s["step"]: [s.get(key) for key in _MEASURED] for s in run.steps}
         for run in (undisturbed, disturbed)

@@ -13,13 +13,14 @@ from orchestrator import runs
 from orchestrator.runs import RunStatus
 from orchestrator.runs.result import read_result
 from workers.errors import InputError
+from workers.records.record_kinds import SCORES
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json
 
 Pairs = dict[str, tuple[Any, Any]]
 """For each name, the value of the first run and the value of the second run."""
 
-_STEP_KEYS = ("loss", "accuracy", "rows", "lr", "gradient_norm")
+_STEP_KEYS = ("loss", *SCORES, "rows", "lr", "gradient_norm")
 """Keys of a step's record that do not depend on time. JSON keeps every bit of a number."""
 _FACT_KEYS = (
     "rnnjob", "source", "source_sha256", "python", "packages", "data", "platform", "cpu",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.runs import RunStatus
 from orchestrator.runs.history import phases
+from orchestrator.runs.metrics import METRICS, metrics_of
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json, mistyped_key
 
@@ -16,12 +17,14 @@ SCHEMA_VERSION = 1
 _TYPES: dict[str, Any] = {
     "run_id": str,
     "state": str,
-    "test_accuracy": float | None,
     "test_loss": float | None,
     "test_rows": int | None,
     "test_head_rows": int | None,
-    "test_head_accuracy": float | None,
-    "validation_accuracy": float | None,
+    **{
+        f"{prefix}{name}": float | None
+        for prefix in ("test_", "test_head_", "validation_")
+        for name in METRICS
+    },
     "validation_loss": float | None,
     "epochs": int,
     "steps": int,
@@ -74,9 +77,11 @@ def build_result(
         "reason": status.reason,
         "mode": status.mode,
         "test_accuracy": test.get("accuracy"),
+        **_with_prefix("test_", metrics_of(test, "")),
         "test_loss": test.get("loss"),
         "test_rows": test.get("rows"),
         "validation_accuracy": best_epoch.get("validation_accuracy"),
+        **_with_prefix("validation_", metrics_of(best_epoch, "validation_")),
         "validation_loss": best_epoch.get("validation_loss"),
         "best_epoch": best_number,
         "epochs": len(epochs),
@@ -105,11 +110,13 @@ def build_result(
         "confusion_matrix": test.get("confusion_matrix"),
     }
     if "head_rows" in test:
-        content |= {
-            "test_head_rows": test["head_rows"],
-            "test_head_accuracy": test["head_accuracy"],
-        }
+        content["test_head_rows"] = test["head_rows"]
+        content |= _with_prefix("test_head_", metrics_of(test, "head_"))
     return content
+
+
+def _with_prefix(prefix: str, metrics: dict[str, float]) -> Json:
+    return {f"{prefix}{name}": value for name, value in metrics.items()}
 
 
 _DATA_ACCOUNT = ("epoch", "rows_seen", "rows_seen_twice", "rows_dropped", "rows_not_reached")

@@ -153,11 +153,18 @@ class _Exchange:
 class RankWorker:
     """A fake of the Worker protocol: one of W ranks, each in a thread."""
 
-    def __init__(self, job: TrainJob, rank: int, num_workers: int, exchange: _Exchange) -> None:
+    def __init__(
+        self,
+        job: TrainJob,
+        rank: int,
+        num_workers: int,
+        exchange: _Exchange,
+        load: Callable[[int], ShardData],
+    ) -> None:
         self.rank, self.world_size = rank, num_workers
         self.device = torch.device("cpu")
         self.shards = hosted_shards(job.data.num_shards, num_workers, rank)
-        self.load_shard = tiny_loader(job.data)
+        self.load_shard = load
         self._exchange = exchange
 
     def ordered_sum(self, rows_LN: Tensor) -> Tensor:
@@ -179,14 +186,23 @@ class RankWorker:
         return None
 
 
-def on_workers(job: TrainJob, num_workers: int, act: Callable[[RankWorker], T]) -> list[T]:
-    """Run `act` on W workers at once, and return its results in rank order."""
+def on_workers(
+    job: TrainJob,
+    num_workers: int,
+    act: Callable[[RankWorker], T],
+    load: Callable[[int], ShardData] | None = None,
+) -> list[T]:
+    """Run `act` on W workers at once, and return its results in rank order.
+
+    `load`: what loads a shard; by default that of the tiny data set.
+    """
     exchange = _Exchange(num_workers)
+    load_shard = load or tiny_loader(job.data)
 
     def run(rank: int) -> T:
         torch.set_num_threads(1)
         try:
-            return act(RankWorker(job, rank, num_workers, exchange))
+            return act(RankWorker(job, rank, num_workers, exchange, load_shard))
         except BaseException:
             exchange.barrier.abort()
             raise

@@ -125,7 +125,12 @@ def _mean(outputs_BTH: Tensor, lengths_B: Tensor | None) -> Tensor:
     if lengths_B is None:
         return outputs_BTH.mean(dim=1)
     padding_BT1 = ~is_step(lengths_B, outputs_BTH.shape[1])
-    return outputs_BTH.masked_fill(padding_BT1, 0.0).sum(dim=1) / lengths_B.unsqueeze(1)
+    outputs_BTH = outputs_BTH.masked_fill(padding_BT1, 0.0)
+    # The order in which a CPU's `sum` adds depends on the number of time steps, padding included.
+    # `cumsum` adds one after the other. A GPU's is not deterministic, but its batches are all
+    # padded to one length.
+    total_BH = outputs_BTH.sum(dim=1) if outputs_BTH.is_cuda else outputs_BTH.cumsum(dim=1)[:, -1]
+    return total_BH / lengths_B.unsqueeze(1)
 
 
 def _max(outputs_BTH: Tensor, lengths_B: Tensor | None) -> Tensor:

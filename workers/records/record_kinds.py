@@ -70,12 +70,6 @@ def is_record(content: Json) -> bool:
     if any(key.startswith("validation_") and key != "validation_s" for key in content):
         prefixes.append("validation_")
     return all(
-        f"{prefix}loss" in content and score_of(content, prefix) is not None for prefix in prefixes
-    )
-
-
-def score_of(record: Json, prefix: str = "") -> tuple[str, float] | None:
-    """Return the name of the score in a record, without the prefix, and its value."""
-    return next(
-        ((name, record[key]) for name in SCORES if (key := f"{prefix}{name}") in record), None
+        f"{prefix}loss" in content and any(f"{prefix}{name}" in content for name in SCORES)
+        for prefix in prefixes
     )

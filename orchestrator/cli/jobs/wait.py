@@ -34,6 +34,7 @@ def wait_command(
     RUN: an id, a unique prefix, or @last. If you interrupt the wait, the job goes on.
     """
     from orchestrator import runs
+    from orchestrator.runs.metrics import describe_score
     from orchestrator.runs.result import read_result
 
     client = client_for(storage, address, headers, verify)
@@ -43,9 +44,8 @@ def wait_command(
     status = client.wait(run.run_id, timeout_s)
     result = read_result(run) or {}
     if status.state == runs.SUCCEEDED:
-        accuracy = result.get("test_accuracy")
-        accuracy_text = f", test accuracy {accuracy:.2%}" if accuracy is not None else ""
-        echo(f"{run.run_id} {status.state}{accuracy_text}", err=as_json)
+        score = describe_score(result, "test_")
+        echo(f"{run.run_id} {status.state}{', test ' if score else ''}{score}", err=as_json)
     else:
         echo(f"Error: {run.run_id} {status.state}: {one_line(status.reason)}", err=True)
         echo(f"Try: {one_line(status.cure or runs.next_command(run, 'why'))}", err=True)

@@ -11,6 +11,7 @@ from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.run import json_option, open_storage, storage_option
 from orchestrator.cli.output import echo, print_json
+from orchestrator.runs.metrics import metrics_of, show_metric
 from orchestrator.runs.result import read_result
 from workers.errors import InputError, NoSuchRunError
 from workers.records.run_folder import RunFolder
@@ -99,6 +100,7 @@ def _row(run: RunFolder, status: "RunStatus") -> Row:
     return {
         **status.to_json(),
         "test_accuracy": result.get("test_accuracy"),
+        **{f"test_{name}": value for name, value in metrics_of(result, "test_").items()},
         "epochs": result.get("epochs"),
         "weights_sha256": result.get("weights_sha256"),
     }
@@ -171,6 +173,10 @@ def _table(rows: list[Row], width: int) -> "RenderableType":
     from rich.table import Table
 
     columns = _columns(rows)
+    for name, other in (("TEST MAE", "TEST ACC."), ("TEST ACC.", "TEST MAE")):
+        # Most people have runs with one of the two.
+        if other in columns and not set(columns[name]) - {"-"}:
+            del columns[name]
     widths = {name: max(len(name), *map(len, cells)) + 2 for name, cells in columns.items()}
     for name in ("MODE", "WORKERS", "WEIGHTS", "EPOCHS", "AGE"):
         # Drop a whole column, since an id that is cut off cannot be copied.
@@ -191,11 +197,8 @@ def _columns(rows: list[Row]) -> dict[str, list[str]]:
         "MODE": [row["mode"] for row in rows],
         "WORKERS": [str(row["workers"] or "-") for row in rows],
         "EPOCHS": [str(row["epochs"] or "-") for row in rows],
-        "TEST ACC.": [_percent(row["test_accuracy"]) for row in rows],
+        "TEST ACC.": [show_metric("accuracy", row["test_accuracy"]) for row in rows],
+        "TEST MAE": [show_metric("mae", row.get("test_mae")) for row in rows],
         "WEIGHTS": [(row["weights_sha256"] or "-")[:12] for row in rows],
         "AGE": [age(row["submitted_at"]) for row in rows],
     }
-
-
-def _percent(value: float | None) -> str:
-    return f"{value:.2%}" if value is not None else "-"

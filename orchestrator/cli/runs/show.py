@@ -8,6 +8,7 @@ from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.run import json_option, open_storage, run_argument, storage_option
 from orchestrator.cli.output import print_json
+from orchestrator.runs.metrics import score_of, show_metric
 from orchestrator.runs.result import read_result
 from workers.records.run_folder import RunFolder
 
@@ -63,15 +64,16 @@ def _print_run(
     console.print(head)
     if epochs:
         table = Table(box=None, pad_edge=False)
-        for name in ("EPOCH", "LOSS", "ACC.", "VAL. LOSS", "VAL. ACC.", "SAMPLES/S", "ROWS"):
+        score = "ACC." if "train_accuracy" in epochs[0] else "MAE"
+        for name in ("EPOCH", "LOSS", score, "VAL. LOSS", f"VAL. {score}", "SAMPLES/S", "ROWS"):
             table.add_column(name, justify="right")
         for epoch in epochs:
             table.add_row(
                 str(epoch["epoch"]),
                 f"{epoch['train_loss']:.4f}",
-                f"{epoch['train_accuracy']:.2%}",
+                _score(epoch, "train_"),
                 f"{epoch['validation_loss']:.4f}" if "validation_loss" in epoch else "-",
-                f"{epoch['validation_accuracy']:.2%}" if "validation_accuracy" in epoch else "-",
+                _score(epoch, "validation_"),
                 f"{epoch['samples_per_s']:,.0f}",
                 f"{epoch['rows_seen']:,}",
             )
@@ -80,3 +82,8 @@ def _print_run(
     console.print(f"\nfiles: {', '.join(run.storage.list())}")
     if status.cure:
         console.print(f"Try: {status.cure}")
+
+
+def _score(epoch: dict[str, Any], prefix: str) -> str:
+    score = score_of(epoch, prefix)
+    return show_metric(*score) if score else "-"

@@ -102,15 +102,15 @@ def _ticks(low: float, high: float) -> list[float]:
     return [n * step for n in range(first, max(last, first + 1) + 1)]
 
 
-def confusion_table(counts: Sequence[Sequence[int]]) -> str:
+def confusion_table(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Return a confusion matrix as an HTML table: true classes as rows, predictions as columns.
 
     A cell with mistakes is the darker, the more mistakes it counts.
 
-    `counts[r][c]`: how many rows of class r were predicted as class c.
+    `counts[r][c]`: how many rows of class r were predicted as class c. `names`: of the classes.
     """
     classes = range(len(counts))
-    head = "".join(f"<th>{c}</th>" for c in classes)
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
     most_mistakes = max((counts[r][c] for r in classes for c in classes if r != c), default=0)
     rows = []
     for r in classes:
@@ -121,7 +121,7 @@ def confusion_table(counts: Sequence[Sequence[int]]) -> str:
             style = f' style="--share:{share:.2f}"' if share else ""
             css = ' class="right"' if r == c else ' class="wrong"' if n else ' class="none"'
             cells.append(f"<td{css}{style}>{n}</td>")
-        rows.append(f"<tr><th>{r}</th>{''.join(cells)}</tr>")
+        rows.append(f"<tr><th>{escape(names[r])}</th>{''.join(cells)}</tr>")
     return (
         '<table class="confusion"><caption>true class by row, predicted by column</caption>'
         f"<tr><th></th>{head}</tr>{''.join(rows)}</table>"

@@ -3,12 +3,14 @@
 from html import escape
 from typing import Any
 
+from orchestrator.runs.metrics import metric_name, metrics_of, score_of, show_metric
 from orchestrator.runs.report.charts import Series, confusion_table, line_chart
 from orchestrator.units import show_duration
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json
 
 _MAX_POINTS = 400
+_NONE = "&ndash;"
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --dim: #667085; --line: #d9dee7; --a: #2563eb;
@@ -70,22 +72,31 @@ job <code>{result["fingerprint"] or "none"}</code></p>
 
 def _cards(result: Json) -> str:
     values = [
-        ("test accuracy", _percent(result["test_accuracy"])),
+        *_metric_cards(result, "test"),
         ("test loss", _number(result["test_loss"])),
-        ("validation accuracy", _percent(result["validation_accuracy"])),
+        *_metric_cards(result, "validation")[:1],
         ("epochs", str(result["epochs"])),
         ("steps", f"{result['steps']:,}"),
         ("samples/s", _number(result["samples_per_s"], ",.0f")),
     ]
     if "test_head_rows" in result:
         name = f"first {result['test_head_rows']:,} test rows"
-        values.insert(1, (name, _percent(result["test_head_accuracy"])))
+        values.insert(1, (name, show_metric(*(score_of(result, "test_head_") or ("", None)))))
     return "".join(f'<div class="card"><b>{value}</b>{name}</div>' for name, value in values)
+
+
+def _metric_cards(result: Json, split: str) -> list[tuple[str, str]]:
+    metrics: dict[str, float | None] = {**metrics_of(result, f"{split}_")}
+    return [
+        (f"{split} {metric_name(name)}", show_metric(name, value) if value is not None else _NONE)
+        for name, value in (metrics or {"accuracy": None}).items()
+    ]
 
 
 def _charts(result: Json, records: list[Json]) -> str:
     steps = _thin_out([r for r in records if r.get("kind") == "step"])
     epochs = result["history"]
+    score = _score_of(epochs)
     return "".join(
         [
             line_chart(
@@ -97,13 +108,13 @@ def _charts(result: Json, records: list[Json]) -> str:
                 ],
             ),
             line_chart(
-                "Accuracy",
+                _title(score),
                 "epoch",
                 [
-                    Series("training", "a", _points(epochs, "epoch", "train_accuracy")),
-                    Series("validation", "b", _points(epochs, "epoch", "validation_accuracy")),
+                    Series("training", "a", _points(epochs, "epoch", f"train_{score}")),
+                    Series("validation", "b", _points(epochs, "epoch", f"validation_{score}")),
                 ],
-                percent=True,
+                percent=score == "accuracy",
             ),
             line_chart(
                 "Learning rate",
@@ -119,6 +130,17 @@ def _charts(result: Json, records: list[Json]) -> str:
     )
 
 
+def _score_of(epochs: list[Json]) -> str:
+    """Return the name of the score in the records of epochs."""
+    score = score_of(epochs[0], "train_") if epochs else None
+    return score[0] if score else "accuracy"
+
+
+def _title(metric: str) -> str:
+    name = metric_name(metric)
+    return name[:1].upper() + name[1:]
+
+
 def _thin_out(records: list[Json]) -> list[Json]:
     return records[:: -(-len(records) // _MAX_POINTS) or 1]
 
@@ -128,12 +150,14 @@ def _points(epochs: list[Json], x: str, y: str) -> list[tuple[float, float]]:
 
 
 def _epochs(result: Json) -> str:
+    score = _score_of(result["history"])
+    name, form = ("acc.", ".2%") if score == "accuracy" else (metric_name(score), ".4g")
     columns = [
         ("epoch", "epoch", "d"),
         ("train loss", "train_loss", ".4f"),
-        ("train acc.", "train_accuracy", ".2%"),
+        (f"train {name}", f"train_{score}", form),
         ("val. loss", "validation_loss", ".4f"),
-        ("val. acc.", "validation_accuracy", ".2%"),
+        (f"val. {name}", f"validation_{score}", form),
         ("samples/s", "samples_per_s", ",.0f"),
         ("data s", "data_s", ".2f"),
         ("compute s", "compute_s", ".2f"),
@@ -149,13 +173,17 @@ def _classes(result: Json) -> str:
     if not result["per_class"]:
         return ""
     columns = [
-        ("class", "class", "d"),
+        ("class", "name", "s"),
         ("rows", "rows", ",d"),
         ("precision", "precision", ".2%"),
         ("recall", "recall", ".2%"),
     ]
-    per_class = _table("Test split by class", columns, result["per_class"])
-    return f'{per_class}<div class="wide">{confusion_table(result["confusion_matrix"])}</div>'
+    # Results of older runs have only numbers of classes.
+    classes = [{**row, "name": str(row.get("name", row["class"]))} for row in result["per_class"]]
+    per_class = _table("Test split by class", columns, classes)
+    names = [row["name"] for row in classes]
+    matrix = confusion_table(result["confusion_matrix"], names)
+    return f'{per_class}<div class="wide">{matrix}</div>'
 
 
 def _table(title: str, columns: list[tuple[str, str, str]], rows: list[dict[str, Any]]) -> str:
@@ -171,9 +199,5 @@ def _table(title: str, columns: list[tuple[str, str, str]], rows: list[dict[str,
     return f'<h2>{title}</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
-def _percent(value: float | None) -> str:
-    return _number(value, ".2%")
-
-
-def _number(value: float | None, form: str = ".4f") -> str:
-    return "&ndash;" if value is None else format(value, form)
+def _number(value: float | str | None, form: str = ".4f") -> str:
+    return _NONE if value is None else escape(format(value, form))

@@ -167,7 +167,7 @@ def test_points_that_are_not_finite_are_left_out_of_a_chart(bad: float) -> None:
 
 
 def test_the_confusion_table_tints_mistakes_by_their_share() -> None:
-    table = confusion_table([[5, 2, 0], [0, 7, 4], [0, 0, 9]])
+    table = confusion_table([[5, 2, 0], [0, 7, 4], [0, 0, 9]], ["0", "1", "2"])
     Page(table)
     assert table.count('class="right"') == 3
     assert '<td class="wrong" style="--share:0.50">2</td>' in table
