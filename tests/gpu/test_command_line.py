@@ -2,24 +2,68 @@
 
 import json
 import signal
+import subprocess
+from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import torch
 
-from tests.conftest import Cli, Finished, wait_for
+from tests.conftest import Cli, command_of, started_by_tests, wait_for
 
-JOB = ("--dataset", "mnist-sample", "--epochs", "3", "--batch-size", "256", "--precision", "fp32")
-SLOW = ("--epochs", "60", "--checkpoint-every", "20")
+JOB = ("--dataset", "mnist-sample", "--batch-size", "256", "--precision", "fp32")
+SHORT, LONG = ("--epochs", "3"), ("--epochs", "120", "--checkpoint-every", "20")
+LIMIT_S = 240.0
+"""Ray, torch and CUDA start anew in each process of a job, and Ray Train starts them in turn."""
+LAST_LINES = 40
+
+pytestmark = pytest.mark.timeout(2 * LIMIT_S + 60)
 
 
-def weights_of(done: Finished) -> str:
+def json_of(rnnjob: Cli, *arguments: str) -> Any:
+    """Run a command to its end and return its JSON. If it fails, print what its runs left."""
+    try:
+        done = rnnjob(*arguments, "--json", timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        print_records(rnnjob.cwd / "runs")
+        raise
+    if done.exit_code:
+        print_records(rnnjob.cwd / "runs")
     assert done.exit_code == 0, done.stderr
-    return str(done.json["weights_sha256"])
+    return done.json
+
+
+def print_records(runs: Path) -> None:
+    """Print the status, the failures and the ends of the logs of all runs."""
+    for pattern in ("status.json", "failures.jsonl", "logs/*"):
+        for path in sorted(runs.glob(f"*/{pattern}")):
+            lines = path.read_text(errors="replace").splitlines()
+            print(f"--- {path.relative_to(runs)}", *lines[-LAST_LINES:], sep="\n")
+
+
+def starts_of(run: Path) -> list[dict[str, Any]]:
+    """Return the records of the starts of a run's workers."""
+    records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [record for record in records if record["kind"] == "start"]
+
+
+def has_checkpoint(run: Path) -> bool:
+    return any((run / "checkpoints").glob("*/manifest.json"))
 
 
 @pytest.fixture(scope="module")
 def local(module_rnnjob: Cli) -> str:
-    return weights_of(module_rnnjob("submit", "--local", "--gpus-per-worker", "1", *JOB, "--json"))
+    """The weights of the short job in one process on the GPU."""
+    done = json_of(module_rnnjob, "submit", "--local", "--gpus-per-worker", "1", *JOB, *SHORT)
+    return str(done["weights_sha256"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(module_rnnjob: Cli) -> str:
+    """The weights of the long job in one process on the GPU."""
+    done = json_of(module_rnnjob, "submit", "--local", "--gpus-per-worker", "1", *JOB, *LONG)
+    return str(done["weights_sha256"])
 
 
 @pytest.mark.parametrize(
@@ -30,27 +74,55 @@ def local(module_rnnjob: Cli) -> str:
 def test_workers_on_ray_learn_the_weights_of_a_local_job(
     module_rnnjob: Cli, local: str, workers: str, share: str
 ) -> None:
-    done = module_rnnjob("submit", "--workers", workers, "--gpus-per-worker", share, *JOB, "--json")
-    assert weights_of(done) == local
+    how = ("--workers", workers, "--gpus-per-worker", share)
+    done = json_of(module_rnnjob, "submit", *how, *JOB, *SHORT)
+    assert done["weights_sha256"] == local
 
 
-def test_a_killed_job_goes_on_with_the_same_bits(module_rnnjob: Cli) -> None:
+def test_a_killed_job_goes_on_with_the_same_bits(module_rnnjob: Cli, undisturbed: str) -> None:
     gpu = ("--gpus-per-worker", "1")
-    whole = module_rnnjob("submit", "--local", *gpu, *JOB, *SLOW, "--run-id", "whole", "--json")
-    process = module_rnnjob.start("submit", "--local", *gpu, *JOB, *SLOW, "--run-id", "killed")
     run = module_rnnjob.cwd / "runs" / "killed"
-    wait_for(lambda: list((run / "checkpoints").glob("*/manifest.json")))
+    process = module_rnnjob.start("submit", "--local", *gpu, *JOB, *LONG, "--run-id", run.name)
+    wait_for(lambda: has_checkpoint(run), LIMIT_S)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    resumed = module_rnnjob("resume", "killed", "--local", "--json")
-    assert weights_of(resumed) == weights_of(whole)
-    records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    assert [record["kind"] for record in records].count("start") == 2
+    resumed = json_of(module_rnnjob, "resume", run.name, "--local")
+    assert resumed["weights_sha256"] == undisturbed
+    assert len(starts_of(run)) == 2
+
+
+def test_a_killed_worker_of_a_shared_gpu_is_started_again_with_the_same_bits(
+    module_rnnjob: Cli, undisturbed: str, temp_root: Path
+) -> None:
+    run = module_rnnjob.cwd / "runs" / "killed-worker"
+    how = ("--workers", "2", "--gpus-per-worker", "0.5", "--run-id", run.name)
+    process = module_rnnjob.start("submit", *how, *JOB, *LONG)
+    try:
+        wait_for(lambda: has_checkpoint(run), LIMIT_S)
+        worker_of(temp_root).kill()
+        assert process.wait(LIMIT_S) == 0
+    except BaseException:
+        print_records(run.parent)
+        process.terminate()
+        process.wait(LIMIT_S)
+        raise
+    result = json.loads((run / "result.json").read_text())
+    assert result["weights_sha256"] == undisturbed
+    assert len(starts_of(run)) == 2
+
+
+def worker_of(temp_root: Path) -> psutil.Process:
+    """Return a process of Ray Train's that trains."""
+    return next(
+        process
+        for process in started_by_tests(temp_root)
+        if any("TrainWorker" in word for word in command_of(process))
+    )
 
 
 def test_more_workers_than_the_gpu_has_room_for_are_refused(module_rnnjob: Cli) -> None:
     found = torch.cuda.device_count()
-    workers = str(found + 1)
-    done = module_rnnjob("submit", "--workers", workers, "--gpus-per-worker", "1", *JOB)
+    how = ("--workers", str(found + 1), "--gpus-per-worker", "1", "--run-id", "too-many")
+    done = module_rnnjob("submit", *how, *JOB, *SHORT)
     assert done.exit_code == 6
     assert f"this machine has {found}" in done.stderr
