@@ -91,7 +91,7 @@ def piece_row(
     gradients = torch.autograd.grad(loss, parameters)
     sums = torch.stack([loss.detach(), score, num_rows])
     sizes = [*(parameter.numel() for parameter in parameters), len(sums), NUM_SUMS - len(sums)]
-    *parts, flags = torch.split(row_N, sizes)
-    for part, value in zip(parts, (*gradients, sums), strict=True):
-        part.copy_(value.reshape(-1))
+    *parts, sums_of_row, flags = torch.split(row_N, sizes)
+    torch._foreach_copy_(parts, [gradient.reshape(-1) for gradient in gradients])
+    sums_of_row.copy_(sums)
     flags.zero_()

@@ -119,7 +119,8 @@ def test_no_step_waits_for_the_gpu_before_its_end(
     assert sample.train(sample.job(tmp_path / "run")).steps > 0
 
 
-def test_full_mnist_reaches_985(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_full_mnist_reaches_985(tmp_path: Path, precision: str) -> None:
     """`make test-gpu PYTEST_ADDOPTS=-s` prints how long that took."""
     import os
 
@@ -129,6 +130,7 @@ def test_full_mnist_reaches_985(tmp_path: Path) -> None:
     sample = Sample()
     sample.data = prepare("mnist", Path(folder), 8, "auto", True, 0)
     default = {
+        "precision": precision,
         "epochs": 4,
         "schedule": "one-cycle",
         "keep": "best",
@@ -138,7 +140,9 @@ def test_full_mnist_reaches_985(tmp_path: Path) -> None:
     result = sample.train(sample.job(tmp_path / "mnist", **default))
     wall_s = time.perf_counter() - started
     train_s = sum(epoch["train_s"] for epoch in result.epochs)
-    print(f"accuracy {result.test['accuracy']:.4f}, {train_s:.2f} s of training in {wall_s:.2f} s")
+    print(
+        f"{precision}: accuracy {result.test['accuracy']:.4f}, {train_s:.2f} s of training in {wall_s:.2f} s"
+    )
     assert result.test["accuracy"] >= 0.985
 
 

@@ -7,13 +7,17 @@ import torch
 from torch import nn
 from torch.backends.cudnn import rnn as cudnn_rnn
 
+from workers.models import lstm_steps
+from workers.models.recurrent import RecurrentNetwork
+
 
 class ComputeCopy:
     """What gradients and metrics are computed with: the model itself, or a bf16 copy on a GPU.
 
     On a CPU, autocast does this. On a GPU, autocast runs cuDNN's recurrent layers in float16
     whatever precision is asked for (AutocastRNN.cpp of PyTorch). That is another arithmetic: its
-    smallest number is 6e-8, that of bf16 1e-38, and small gradients would become zero.
+    smallest number is 6e-8, that of bf16 1e-38, and small gradients would become zero. In the copy,
+    kernels of our own compute the LSTM where they can.
     """
 
     def __init__(self, model: nn.Module, precision: str, device: torch.device) -> None:
@@ -24,6 +28,8 @@ class ComputeCopy:
             for layer in self.module.modules():
                 if isinstance(layer, nn.RNNBase):
                     _lay_out_for_cudnn(layer)
+            if isinstance(self.module, RecurrentNetwork) and lstm_steps.can_run(self.module):
+                self.module.run_cell = lstm_steps.run_cell
 
     def refresh(self) -> None:
         """Give the copy the weights that the model has now."""

@@ -4,6 +4,7 @@ B batch, T time steps, F features of a time step, H hidden, D directions, C outp
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,12 @@ from workers.seeds import Purpose, seed_of
 
 _CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 _FORGET_GATE = 1  # torch orders an LSTM's gates input, forget, cell, output
+
+
+def run_cell(cell: nn.Module, x_BTF: Tensor) -> Tensor:
+    """Return the outputs (B, T, H) of a layer in one direction."""
+    outputs_BTH: Tensor = cell(x_BTF)[0]
+    return outputs_BTH
 
 
 class RecurrentNetwork(nn.Module):
@@ -35,6 +42,8 @@ class RecurrentNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.bptt_steps = bptt_steps
+        self.run_cell: Callable[[nn.Module, Tensor], Tensor] = run_cell
+        """What computes a whole sequence. A device may have another way with the same function."""
         num_features = shape.num_features
         self.embedding: nn.Embedding | None = None
         if shape.vocabulary_size:
@@ -81,8 +90,7 @@ class RecurrentNetwork(nn.Module):
         The sequence is cut into chunks of `bptt_steps`, and no gradient crosses a cut.
         """
         if not 0 < self.bptt_steps < x_BTF.shape[1]:
-            outputs_BTH: Tensor = cell(x_BTF)[0]
-            return outputs_BTH
+            return self.run_cell(cell, x_BTF)
         state = None
         outputs = []
         for chunk in torch.split(x_BTF, self.bptt_steps, dim=1):
