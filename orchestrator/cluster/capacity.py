@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.spec.job_spec import JobSpec
+from workers.errors import ResourcesError
 
 Resources = Mapping[str, float]
 """Amounts by Ray's names of resources: CPU, GPU."""
@@ -24,6 +25,18 @@ class ResourceRequest:
         cpu = {"CPU": 1.0 if cpus == "auto" else float(cpus)}
         gpu = {"GPU": float(gpus)} if gpus else {}
         return cls(spec.scaling.worker_range[0], cpu | gpu)
+
+    @property
+    def options(self) -> str:
+        """The options with which a job asks for less, for a line of cure."""
+        gpus = ", --gpus-per-worker (0 for none)" if "GPU" in self.per_worker else ""
+        return f"--workers, --cpus-per-worker{gpus}"
+
+    @property
+    def gpus_alone(self) -> "ResourceRequest":
+        """The same request without its CPUs."""
+        per_worker = {name: amount for name, amount in self.per_worker.items() if name == "GPU"}
+        return ResourceRequest(self.num_workers, per_worker)
 
     @property
     def total(self) -> dict[str, float]:
@@ -50,6 +63,16 @@ def why_it_cannot_fit(request: ResourceRequest, nodes: Iterable[Resources]) -> s
             f"{len(nodes)} node(s) have room for {sum(capacities)}"
         )
     return ""
+
+
+def check_gpus_here(spec: JobSpec, num_gpus: float) -> None:
+    """Raise ResourcesError unless so many GPUs of this machine are enough for a job's workers."""
+    share, fewest = spec.scaling.gpus_per_worker, spec.scaling.worker_range[0]
+    if share and fewest > num_places(num_gpus, share):
+        raise ResourcesError(
+            f"{fewest} worker(s) need {share:g} GPU each, this machine has {num_gpus:g}",
+            "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
+        )
 
 
 def says_it_cannot_fit(reason: str) -> bool:

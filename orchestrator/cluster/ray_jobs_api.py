@@ -1,5 +1,6 @@
 """Queries for jobs and for the autoscaler's nodes. They use plain HTTP: Ray is not imported."""
 
+import re
 import time
 import urllib.error
 from dataclasses import asdict, dataclass
@@ -40,6 +41,17 @@ class Scaling:
     """Nodes that the autoscaler starts now."""
     failures: tuple[str, ...] = ()
     """Nodes that the autoscaler could not start."""
+    node_types: tuple[str, ...] = ()
+    """The types of the nodes that run."""
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether no autoscaler starts nodes. False if that is not known.
+
+        Without one, Ray reports each node as of a type of its own, named after the node's id.
+        """
+        has_own_types = all(re.fullmatch(r"node_[0-9a-f]+", name) for name in self.node_types)
+        return bool(self.node_types) and has_own_types and not (self.starting or self.failures)
 
 
 def find_job(
@@ -84,7 +96,7 @@ def scaling(connection: Connection, timeout_s: float = TIMEOUT_S) -> Scaling:
 
 
 def parse_scaling(text: str) -> Scaling:
-    """Parse the output of `ray status`: the lines below `Pending:` and `Recent failures:`."""
+    """Parse the output of `ray status`: the lines below the headings about nodes."""
     sections: dict[str, list[str]] = {}
     section: list[str] = []
     for line in text.splitlines():
@@ -95,4 +107,9 @@ def parse_scaling(text: str) -> Scaling:
             section = []
         elif (entry := line.strip()) and not entry.startswith("("):
             section.append(entry)
-    return Scaling(tuple(sections.get("Pending", ())), tuple(sections.get("Recent failures", ())))
+    running = (*sections.get("Active", ()), *sections.get("Idle", ()))
+    return Scaling(
+        tuple(sections.get("Pending", ())),
+        tuple(sections.get("Recent failures", ())),
+        tuple(entry.partition(" ")[2] for entry in running),  # `1 node_961d8d02`
+    )

@@ -1,5 +1,6 @@
 """Checks of a cluster before a job is submitted to it."""
 
+import contextlib
 import platform
 import socket
 from importlib import metadata
@@ -7,8 +8,9 @@ from importlib import metadata
 from orchestrator.cluster.capacity import ResourceRequest, format_resources, why_it_cannot_fit
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import Node, get_json, list_nodes
+from orchestrator.cluster.ray_jobs_api import scaling
 from orchestrator.spec.job_spec import JobSpec
-from workers.errors import ClusterError, InputError
+from workers.errors import ClusterError, InputError, ResourcesError
 from workers.storage.storage import Storage
 
 _SHARED = ("nfs", "lustre", "ceph", "gpfs", "beegfs", "cifs", "smb", "fuse.", "9p", "glusterfs")
@@ -99,6 +101,24 @@ def _is_own_address(ip: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def check_gpus(connection: Connection, spec: JobSpec, nodes: list[Node]) -> None:
+    """Raise ResourcesError if a job wants GPUs that the cluster does not have and will not get.
+
+    A job that lacks CPUs may wait, since somebody may add a node. A GPU that no node has is more
+    often a mistake.
+    """
+    request = ResourceRequest.of(spec).gpus_alone
+    if not request.per_worker:
+        return
+    why_not = why_it_cannot_fit(request, (node.resources for node in nodes))
+    with contextlib.suppress(ClusterError):  # what is not known is no reason to refuse
+        if why_not and scaling(connection).is_impossible:
+            raise ResourcesError(
+                f"{why_not}, and the cluster at {connection.address} has no autoscaler",
+                "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
+            )
 
 
 def whether_it_fits(spec: JobSpec, nodes: list[Node]) -> str:

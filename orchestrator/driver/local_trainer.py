@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from orchestrator.runs.hardware import best_precision, num_usable_cpus
+from orchestrator.runs.hardware import best_precision, num_gpus, num_usable_cpus
 from orchestrator.spec.plan import Plan
 from workers.config import SPLITS
 from workers.errors import ResourcesError
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from orchestrator.spec.job_spec import JobSpec
     from workers.data.rows import ShardData
     from workers.train import TrainResult
+
+
+def check_gpu(spec: "JobSpec") -> None:
+    """Raise ResourcesError if a job wants a GPU and this process finds none.
+
+    If there is one, this process is prepared for it.
+    """
+    if not spec.scaling.gpus_per_worker:
+        return
+    prepare_environment()
+    if not num_gpus():
+        raise ResourcesError(
+            "the job wants a GPU, torch finds none on this machine",
+            "leave it out: --gpus-per-worker 0",
+        )
 
 
 class LocalTrainer:
@@ -29,16 +44,7 @@ class LocalTrainer:
         self, run: RunFolder, spec: "JobSpec", say: Callable[[str], None]
     ) -> None:
         """Return at once. Raises ResourcesError if the job wants a GPU and there is none."""
-        if not spec.scaling.gpus_per_worker:
-            return
-        prepare_environment()
-        import torch
-
-        if not torch.cuda.is_available():
-            raise ResourcesError(
-                "the job wants a GPU, torch finds none on this machine",
-                "leave it out: --gpus-per-worker 0",
-            )
+        check_gpu(spec)
 
     def resolve_precision(self, gpu: bool) -> str:
         return best_precision(gpu)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator import runs
 from orchestrator.cluster.capacity import (
     ResourceRequest,
+    check_gpus_here,
     format_resources,
-    num_places,
     why_it_cannot_fit,
 )
 from orchestrator.runs.hardware import best_precision
@@ -93,7 +93,7 @@ class RayTrainer:
             with keep_logging_and_signals():
                 ray.init(address="auto", runtime_env=self._runtime_env(), **quiet)
             return
-        per_worker, (fewest, most) = ResourceRequest.of(spec).per_worker, spec.scaling.worker_range
+        per_worker, (_, most) = ResourceRequest.of(spec).per_worker, spec.scaling.worker_range
         with keep_logging_and_signals():
             ray.init(
                 address="local",
@@ -103,13 +103,7 @@ class RayTrainer:
                 _temp_dir=f"{self._private_dir}/ray",
                 **quiet,
             )
-        found = ray.cluster_resources().get("GPU", 0.0)
-        share = per_worker.get("GPU", 0.0)
-        if share and fewest > num_places(found, share):
-            raise ResourcesError(
-                f"{fewest} worker(s) need {share:g} GPU each, this machine has {found:g}",
-                "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
-            )
+        check_gpus_here(spec, ray.cluster_resources().get("GPU", 0.0))
 
     def _runtime_env(self) -> dict[str, Any] | None:
         """Return what the workers get from this process: the code, if they do not have it."""
@@ -200,7 +194,8 @@ class RayTrainer:
             missing = what_is_missing(spec, ray.nodes(), ray.available_resources())
             raise ResourcesError(
                 f"the workers did not start within {show_duration(limit_s)}: {missing}",
-                "ask for less: --workers, --cpus-per-worker; or wait longer: --pending-timeout",
+                f"ask for less: {ResourceRequest.of(spec).options}; or wait longer: "
+                "--pending-timeout",
             )
 
 

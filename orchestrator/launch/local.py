@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import runs
 from orchestrator.driver.execute import execute
-from orchestrator.driver.local_trainer import LocalTrainer
+from orchestrator.driver.local_trainer import LocalTrainer, check_gpu
 from workers.records.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class LocalLauncher:
         self._thread: threading.Thread | None = None
 
     def check(self, run: RunFolder, spec: "JobSpec", job_id: str) -> dict[str, Any]:
+        check_gpu(spec)
         return {}
 
     def submit(self, run: RunFolder) -> None:

@@ -21,9 +21,11 @@ import psutil
 
 from orchestrator import runs
 from orchestrator.cluster import loopback
+from orchestrator.cluster.capacity import check_gpus_here
 from orchestrator.cluster.ray_command import short_temp_dir
 from orchestrator.driver.environment import RAY_DIR, SUBMIT_DIR, told_by_parent
 from orchestrator.driver.supervisor import MAX_RESTARTS, signal_that_ended
+from orchestrator.runs.hardware import num_gpus
 from workers.errors import StorageError
 from workers.records.run_folder import RunFolder
 from workers.storage.lines import Line
@@ -56,6 +58,8 @@ class RayHereLauncher:
         self._restarts_left = MAX_RESTARTS
 
     def check(self, run: RunFolder, spec: "JobSpec", job_id: str) -> dict[str, Any]:
+        if spec.scaling.gpus_per_worker:
+            check_gpus_here(spec, num_gpus())
         return {}
 
     def submit(self, run: RunFolder) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import runs
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.ray_jobs_api import RayJob, find_job, wait_for_end
-from orchestrator.cluster.requirements import check_cluster, whether_it_fits
+from orchestrator.cluster.requirements import check_cluster, check_gpus, whether_it_fits
 from orchestrator.launch.launcher import STOPPED_BY_OTHERS
 from orchestrator.launch.request import (
     STOP_GRACE_S,
@@ -54,6 +54,7 @@ class RayJobsLauncher:
 
     def check(self, run: RunFolder, spec: "JobSpec", job_id: str) -> dict[str, Any]:
         nodes = check_cluster(self._connection, Storage(spec.storage))
+        check_gpus(self._connection, spec, nodes)
         return {
             "cluster": self.address,
             "fits": whether_it_fits(spec, nodes),

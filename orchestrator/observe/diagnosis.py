@@ -150,7 +150,7 @@ def _waiting(facts: Facts) -> Answer:
             INFEASIBLE,
             misfit or reason,
             _evidence(reason, *_node_lines(facts), *failures),
-            f"{facts.command('stop')}, and ask for less: --workers, --cpus-per-worker",
+            f"{facts.command('stop')}, and ask for less: {_options(facts)}",
         )
     held = [f"{o.run_id} ({o.state}) holds {o.cpus:g} CPU" for o in facts.others if o.cpus]
     held_by_strangers = _cpus_held_by_strangers(facts)
@@ -162,6 +162,10 @@ def _waiting(facts: Facts) -> Answer:
         _evidence(reason, *held, *_node_lines(facts), *failures),
         facts.command("wait"),
     )
+
+
+def _options(facts: Facts) -> str:
+    return facts.request.options if facts.request else "--workers, --cpus-per-worker"
 
 
 def _why_it_cannot_fit(facts: Facts) -> str:

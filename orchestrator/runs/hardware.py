@@ -42,6 +42,13 @@ def num_usable_cpus() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def num_gpus() -> int:
+    """Return the number of GPUs that torch finds on this machine. This imports torch."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def cpu_flags() -> list[str]:
     """Return the vector and matrix instructions by their Linux names; empty on other systems."""
     cpu = cpu_info()

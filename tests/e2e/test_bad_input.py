@@ -81,11 +81,13 @@ def test_a_bad_number_of_workers_is_refused(
     assert nothing_written(rnnjob)
 
 
-def test_more_gpus_than_there_are_end_with_6(rnnjob: Cli, no_process_left: None) -> None:
-    done = rnnjob("submit", "--dataset", "mnist-sample", "--gpus-per-worker", "1", "--run-id", "g")
+@pytest.mark.parametrize("how", [("--local",), ("--workers", "1")])
+def test_a_gpu_that_is_not_there_is_refused_with_6(rnnjob: Cli, how: tuple[str, ...]) -> None:
+    gpu = ("--gpus-per-worker", "1")
+    done = rnnjob("submit", "--dataset", "mnist-sample", *how, *gpu, CUDA_VISIBLE_DEVICES="")
     assert done.exit_code == 6
-    assert "this machine has 0" in done.stderr
-    assert rnnjob("show", "g", "--json").json["status"]["state"] == "FAILED"
+    assert "this machine" in done.cause and "--gpus-per-worker 0" in done.cure
+    assert nothing_written(rnnjob)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ class RecordingCluster:
         self.requests: list[RecordedRequest] = []
         self.jobs: dict[str, str] = {}
         """The status of each job in Ray's words, by the job's id."""
+        self.running_nodes = ""
+        """What `ray status` lists below `Active:`; empty if the cluster does not tell."""
 
     def paths(self, method: str) -> list[str]:
         return [request.path for request in self.requests if request.method == method]
@@ -58,6 +60,9 @@ class RecordingCluster:
             return 200, {"data": {"pythonVersion": platform.python_version()}}
         if path == "/api/v0/nodes":
             return 200, {"data": {"result": {"result": [NODE]}}}
+        if path == "/api/cluster_status" and self.running_nodes:
+            text = f"Active:\n {self.running_nodes}\nPending:\n (no pending nodes)\n"
+            return 200, {"data": {"clusterStatus": text}}
         if path == "/nodes":
             return 200, {"data": {"nodeLogicalResources": {"a": "0.0/4.0 CPU"}}}
         if path.startswith("/api/packages/"):

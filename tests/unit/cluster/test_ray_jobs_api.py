@@ -106,8 +106,13 @@ def test_starting_nodes_are_read_from_the_output_of_ray_status(dashboard: Dashbo
     expected = Scaling(
         ("gpu_worker, 2 launching", "10.0.0.7: gpu_worker, setting-up"),
         ("gpu_worker: LaunchFailed (latest_attempt: 12:00:00) - quota",),
+        ("node_961d8d02",),
     )
     assert parse_scaling(STATUS) == expected
+    assert not expected.is_impossible, "something starts nodes"
+    assert Scaling(node_types=("node_961d8d02", "node_0a")).is_impossible
+    assert not Scaling(node_types=("node_961d8d02", "gpu_worker")).is_impossible
+    assert not Scaling().is_impossible, "nothing is known"
     quiet = STATUS.replace("gpu_worker, 2 launching", "(no pending nodes)")
     assert parse_scaling(quiet).starting == ("10.0.0.7: gpu_worker, setting-up",)
     assert parse_scaling("") == Scaling()

@@ -105,6 +105,7 @@ def test_gpus_that_are_nowhere_are_infeasible() -> None:
     assert found.cause == (
         "a worker needs 1 CPU and 1 GPU, the largest of 1 node(s) has 8 CPU and 0 GPU"
     )
+    assert "ask for less: --workers, --cpus-per-worker, --gpus-per-worker" in found.next
     assert (
         answer(runs.PENDING, request=request, nodes=(node(8, 8, gpus=1),)).category
         == categories.RUNNING

@@ -31,6 +31,7 @@ def test_a_local_job_sets_the_environment_before_it_looks_for_a_gpu(
         return True
 
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     spec = build_spec(flags={"scaling.gpus_per_worker": 1})
     LocalTrainer().wait_for_capacity(RunFolder.at("/nowhere"), spec, print)
     assert {name: seen[name] for name in settings.ENVIRONMENT} == settings.ENVIRONMENT
