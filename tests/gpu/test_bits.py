@@ -44,12 +44,17 @@ def job_of(folder: Path, name: str, precision: str = "fp32", **training: Any) ->
     return tiny_job(folder, data=shape, training=training, **parts)
 
 
-def on_gpu(job: TrainJob, rows: Rows, shards: range = range(SHARDS), **more: Any) -> Tensor:
-    """Return the gradient rows of the hosted shards, computed three times with equal bits."""
+def copy_of_model(job: TrainJob) -> Any:
+    """Return the job's first model on the GPU, in the precision of the job."""
     model = build_model(job.model, job.data, 0, job.training.bptt_steps).to(GPU)
     computing = ComputeCopy(model, job.training.precision, GPU)
     computing.refresh()
-    gpu_rows = GpuRows(computing.module, job, shards, GPU, **more)
+    return computing.module
+
+
+def on_gpu(job: TrainJob, rows: Rows, shards: range = range(SHARDS), **more: Any) -> Tensor:
+    """Return the gradient rows of the hosted shards, computed three times with equal bits."""
+    gpu_rows = GpuRows(copy_of_model(job), job, shards, GPU, **more)
     batches = {shard: shard_of(rows, SHARDS, shard).to(GPU) for shard in shards}
     first = gpu_rows.compute(0, 2, batches).clone()
     for _ in range(2):
@@ -87,15 +92,33 @@ def test_the_order_of_the_lanes_changes_no_bit(tmp_path: Path) -> None:
         gpu_rows._lanes.append(gpu_rows._lanes.pop(0))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", list(MODELS))
-def test_a_smaller_last_step_has_the_bits_of_a_fresh_process(tmp_path: Path, name: str) -> None:
-    job = job_of(tmp_path, name)
-    model = build_model(job.model, job.data, 0, job.training.bptt_steps).to(GPU)
-    used = GpuRows(model, job, range(SHARDS), GPU)
+def test_a_smaller_last_step_has_the_bits_of_a_fresh_process(
+    tmp_path: Path, name: str, precision: str
+) -> None:
+    job = job_of(tmp_path, name, precision)
+    used = GpuRows(copy_of_model(job), job, range(SHARDS), GPU)
     for number in (512, 37, 512):
         rows = random_rows(number, job.data)
         batches = {shard: shard_of(rows, SHARDS, shard).to(GPU) for shard in range(SHARDS)}
         assert torch.equal(used.compute(0, 2, batches), on_gpu(job, rows))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_without_rows_of_the_hosted_shards_adds_nothing(
+    tmp_path: Path, precision: str
+) -> None:
+    """The other workers have the last rows of the epoch."""
+    job = job_of(tmp_path, "lstm", precision)
+    hosted = range(4, 8)
+    used = GpuRows(copy_of_model(job), job, hosted, GPU)
+    for number in (512, 3, 512):
+        rows = random_rows(number, job.data)
+        batches = {shard: shard_of(rows, SHARDS, shard).to(GPU) for shard in hosted}
+        found = used.compute(0, 2, batches).clone()
+        assert bool((found != 0).any()) == (number == 512)
+    assert torch.equal(found, on_gpu(job, rows, hosted))
 
 
 @pytest.mark.parametrize("rows_per_call", [16, 32])
@@ -140,11 +163,13 @@ def peak() -> Iterator[Callable[[], int]]:
     yield lambda: torch.cuda.max_memory_reserved()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["lstm", "noise"])
-def test_memory_does_not_grow(tmp_path: Path, name: str, peak: Callable[[], int]) -> None:
-    job = job_of(tmp_path, name)
-    model = build_model(job.model, job.data, 0, job.training.bptt_steps).to(GPU)
-    gpu_rows = GpuRows(model, job, range(SHARDS), GPU)
+def test_memory_does_not_grow(
+    tmp_path: Path, name: str, precision: str, peak: Callable[[], int]
+) -> None:
+    job = job_of(tmp_path, name, precision)
+    gpu_rows = GpuRows(copy_of_model(job), job, range(SHARDS), GPU)
     rows = random_rows(512, job.data)
     batches = {shard: shard_of(rows, SHARDS, shard).to(GPU) for shard in range(SHARDS)}
     for step in range(10):

@@ -12,7 +12,7 @@ import torch
 
 from tests.conftest import Cli, command_of, started_by_tests, wait_for
 
-JOB = ("--dataset", "mnist-sample", "--batch-size", "256", "--precision", "fp32")
+JOB = ("--dataset", "mnist-sample", "--batch-size", "256")
 SHORT, LONG = ("--epochs", "3"), ("--epochs", "120", "--checkpoint-every", "20")
 LIMIT_S = 240.0
 """Ray, torch and CUDA start anew in each process of a job, and Ray Train starts them in turn."""
@@ -53,30 +53,30 @@ def has_checkpoint(run: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def local(module_rnnjob: Cli) -> str:
-    """The weights of the short job in one process on the GPU."""
-    done = json_of(module_rnnjob, "submit", "--local", "--gpus-per-worker", "1", *JOB, *SHORT)
-    return str(done["weights_sha256"])
+def local(module_rnnjob: Cli) -> dict[str, str]:
+    """For each precision, the weights of the short job in one process on the GPU."""
+    how = ("submit", "--local", "--gpus-per-worker", "1", *JOB, *SHORT, "--precision")
+    found = {name: json_of(module_rnnjob, *how, name) for name in ("fp32", "bf16")}
+    return {name: str(done["weights_sha256"]) for name, done in found.items()}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(module_rnnjob: Cli) -> str:
-    """The weights of the long job in one process on the GPU."""
+    """The weights of the long job in one process on the GPU, in bf16, as a GPU computes."""
     done = json_of(module_rnnjob, "submit", "--local", "--gpus-per-worker", "1", *JOB, *LONG)
     return str(done["weights_sha256"])
 
 
 @pytest.mark.parametrize(
-    ("workers", "share"),
-    [("1", "1"), ("2", "0.5"), ("3", "0.3")],
-    ids=["one", "two", "three"],
+    ("workers", "share", "precision"),
+    [("1", "1", "fp32"), ("2", "0.5", "fp32"), ("2", "0.5", "bf16"), ("3", "0.3", "bf16")],
 )
 def test_workers_on_ray_learn_the_weights_of_a_local_job(
-    module_rnnjob: Cli, local: str, workers: str, share: str
+    module_rnnjob: Cli, local: dict[str, str], workers: str, share: str, precision: str
 ) -> None:
-    how = ("--workers", workers, "--gpus-per-worker", share)
+    how = ("--workers", workers, "--gpus-per-worker", share, "--precision", precision)
     done = json_of(module_rnnjob, "submit", *how, *JOB, *SHORT)
-    assert done["weights_sha256"] == local
+    assert done["weights_sha256"] == local[precision]
 
 
 def test_a_killed_job_goes_on_with_the_same_bits(module_rnnjob: Cli, undisturbed: str) -> None:
@@ -126,3 +126,4 @@ def test_more_workers_than_the_gpu_has_room_for_are_refused(module_rnnjob: Cli) 
     done = module_rnnjob("submit", *how, *JOB, *SHORT)
     assert done.exit_code == 6
     assert f"this machine has {found}" in done.stderr
+    assert not (module_rnnjob.cwd / "runs" / "too-many").exists()

@@ -16,6 +16,7 @@ from workers.data.tables import rows_from_table
 from workers.errors import DivergedError
 from workers.records.run_folder import StopRequest
 from workers.shards import held_rows
+from workers.shards.held_rows import HeldRows
 from workers.train import TrainResult, train
 from workers.worker import SingleProcessWorker
 
@@ -83,6 +84,24 @@ def test_rows_beside_the_gpu_give_the_same_bits(
     streamed = sample.train(sample.job(tmp_path / "streamed"))
     assert streamed.weights_sha256 == held.weights_sha256
     assert streamed.test == held.test
+
+
+def test_a_job_that_has_ended_holds_no_memory_of_the_gpu(tmp_path: Path, sample: Sample) -> None:
+    """The first job also leaves the workspaces of the libraries, which the second one uses."""
+    after = []
+    for name in ("first", "second", "third"):
+        sample.train(sample.job(tmp_path / name, precision="bf16"))
+        after.append(torch.cuda.memory_allocated())
+    assert after[2] <= after[1] + 2**20, after
+
+
+def test_the_rows_lie_on_the_gpu_once(tmp_path: Path, sample: Sample) -> None:
+    job = sample.job(tmp_path)
+    before = torch.cuda.memory_allocated()
+    held = HeldRows(job, range(8), sample.load, GPU)
+    taken = torch.cuda.memory_allocated() - before
+    num_bytes = sum(rows.num_bytes for shard in held.shards.values() for rows in shard.values())
+    assert num_bytes <= taken <= 1.1 * num_bytes + 2**20
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
