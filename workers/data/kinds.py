@@ -44,6 +44,11 @@ class VectorInput(Config):
     mean: tuple[Number, ...]
     std: tuple[Positive, ...]
     """For each feature, `mean` is subtracted; `std` divides the result."""
+    missing: Literal["error", "zero"] = "error"
+    """`zero`: a missing number is NaN in the rows, and 0 after normalization."""
+    limit: PositiveInt | None = None
+    truncate: Literal["error", "head", "tail"] = "error"
+    """A sequence of more than `limit` time steps is an error, or keeps its first or last ones."""
 
     @model_validator(mode="after")
     def _check(self) -> "VectorInput":
@@ -64,6 +69,11 @@ class TokenInput(Config):
     """The time steps of the shortest and of the longest sequence of any split."""
     vocabulary: tuple[str, ...] | tuple[Annotated[int, Field(strict=True)], ...]
     """The tokens of the training rows, texts or integers, in ascending order."""
+    missing: Literal["error", "zero"] = "error"
+    """`zero`: a missing token is unknown."""
+    limit: PositiveInt | None = None
+    truncate: Literal["error", "head", "tail"] = "error"
+    """A sequence of more than `limit` time steps is an error, or keeps its first or last ones."""
 
     @property
     def vocabulary_size(self) -> int:
