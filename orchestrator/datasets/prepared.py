@@ -2,30 +2,28 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.datasets.manifest import MANIFEST, Entries, Origin, check_entries
 from orchestrator.datasets.shard_file import (
-    bytes_per_row,
+    ShardSize,
     check_shape,
     max_bytes,
-    not_standardized,
-    num_rows_of,
+    num_bytes,
     open_shard,
     read_shard,
     shard_name,
 )
 from orchestrator.units import show_bytes
-from workers.config import SPLITS, DataShape
+from workers.data.kinds import SPLITS, DataShape, ImageInput, VectorInput
 from workers.errors import DataError, InputError, RefusedFileError
 from workers.storage.storage import LARGE_BYTES, Storage
 from workers.storage.typed_json import parse_object
 
-MANIFEST = "manifest.json"
 _PUBLISHED = ".data"
 """The folder in a storage that published data sets are copied to."""
 
@@ -36,10 +34,10 @@ class PreparedData:
 
     folder: Storage
     shape: DataShape
-    shards: Mapping[str, list[dict[str, Any]]]
-    """The entries of the manifest by split, one per shard: file, rows, sha256."""
+    shards: Entries
     recut_command: str
     """The command that cuts the data set again, for error messages."""
+    origin: Origin = field(default_factory=Origin)
 
     def table(self, split: str, shard: int) -> pa.Table:
         """Return the rows of a shard. Raises DataError if the file is missing or was changed."""
@@ -58,8 +56,11 @@ class PreparedData:
                     self._opened(split, shard)
 
     def _opened(self, split: str, shard: int) -> pq.ParquetFile:
-        num_rows = num_rows_of(self.shape, split, shard)
-        return open_shard(self._content(split, shard), self.shape, num_rows)
+        return open_shard(self._content(split, shard), self.shape, self._size(split, shard))
+
+    def _size(self, split: str, shard: int) -> ShardSize:
+        entry = self.shards[split][shard]
+        return ShardSize(entry["rows"], entry.get("steps", 0))
 
     def shard_bytes(self, split: str, shard: int) -> bytes:
         """Return the file of a shard. Raises DataError if it is missing or was changed."""
@@ -67,7 +68,7 @@ class PreparedData:
             return self._content(split, shard)
 
     def _content(self, split: str, shard: int) -> bytes:
-        limit = max_bytes(self.shape, num_rows_of(self.shape, split, shard))
+        limit = max_bytes(self.shape, self._size(split, shard))
         data = self.folder.read(self._name(split, shard), limit)
         digest, wanted = hashlib.sha256(data).hexdigest(), self.shards[split][shard]["sha256"]
         if digest != wanted:
@@ -95,10 +96,13 @@ class PreparedData:
 
     def check_budget(self, num_workers: int, budget: int) -> None:
         """Raise InputError if the rows of a worker would take more than `budget` bytes."""
-        shape = self.shape
-        rows = sum(shape.num_rows(split) for split in SPLITS)
-        hosted = -(-shape.num_shards // num_workers)
-        needed = rows * bytes_per_row(shape) * hosted // shape.num_shards
+        num_shards = self.shape.num_shards
+        whole = sum(
+            num_bytes(self.shape, self._size(split, shard))
+            for split in SPLITS
+            for shard in range(num_shards)
+        )
+        needed = whole * -(-num_shards // num_workers) // num_shards
         if needed > budget:
             raise InputError(
                 f"a worker would hold {show_bytes(needed)} of rows, "
@@ -124,31 +128,13 @@ class PreparedData:
         return target.uri
 
 
-def _check_entries(split: str, entries: list[dict[str, Any]], shape: DataShape) -> None:
-    """Raise ValueError, KeyError or TypeError if the entries of a split do not match the shape.
-
-    The file names are checked, because a wrong name could lead to any file.
-    """
-    if len(entries) != shape.num_shards:
-        raise ValueError("it does not list every shard once")
-    for shard, entry in enumerate(entries):
-        wanted = {
-            "file": shard_name(split, shard, shape.num_shards),
-            "rows": num_rows_of(shape, split, shard),
-            "sha256": str(entry["sha256"]),
-        }
-        listed = {key: entry[key] for key in wanted}
-        if listed != wanted:
-            raise ValueError(f"it lists {str(listed)[:200]}, not {wanted}")
-
-
 def open_prepared(
     folder: Storage, standardize: bool = True, test_head_rows: int = 0, recut_command: str = ""
 ) -> PreparedData:
     """Open a folder of shards. Only its manifest is read.
 
     Args:
-        standardize: whether the shape holds the mean and standard deviation of the pixels.
+        standardize: whether the shape holds the means and standard deviations of the inputs.
         test_head_rows: see `DataShape`.
         recut_command: the command that cuts the data set again.
 
@@ -161,12 +147,10 @@ def open_prepared(
         manifest = parse_object(folder.read(MANIFEST, LARGE_BYTES))
         content = {**manifest["shape"], "test_head_rows": test_head_rows}
         shape = DataShape.model_validate(content)
-        if not standardize:
-            shape = not_standardized(shape)
         check_shape(shape)
         shards = {split: list(manifest["shards"][split]) for split in SPLITS}
-        for split, entries in shards.items():
-            _check_entries(split, entries, shape)
+        check_entries(shards, shape)
+        origin = Origin.model_validate(manifest.get("origin", {}))
     except (FileNotFoundError, ValueError, KeyError, TypeError, RefusedFileError) as error:
         raise DataError(
             f"the manifest of {folder.where()} is damaged: {error!r}",
@@ -178,4 +162,16 @@ def open_prepared(
             "take fewer: --set dataset.test_head_rows=0",
         )
     recut_command = recut_command or f"delete {folder.where()}, submit again"
-    return PreparedData(folder, shape, shards, recut_command)
+    shape = shape if standardize else _without_scales(shape)
+    return PreparedData(folder, shape, shards, recut_command, origin)
+
+
+def _without_scales(shape: DataShape) -> DataShape:
+    """Return the shape with a mean of 0 and a standard deviation of 1 for all inputs."""
+    kind = shape.input
+    scales: dict[str, object] = {}
+    if isinstance(kind, ImageInput):
+        scales = {"mean": 0.0, "std": 1.0}
+    elif isinstance(kind, VectorInput):
+        scales = {"mean": (0.0,) * kind.num_features, "std": (1.0,) * kind.num_features}
+    return shape.model_copy(update={"input": kind.model_copy(update=scales)})

@@ -1,23 +1,48 @@
-"""The file of a shard: Parquet with the columns `image` and `label`. Its name, form and rows."""
+"""The file of a shard: Parquet with the columns of `shard_schema`. Its name, form and rows.
 
+A file may be a stranger's. Nothing is unfolded to more than what the manifest says.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workers.data.kinds import DataShape, ImageInput
+from workers.data.base import MAX_FLOAT32
+from workers.data.kinds import DataShape, ImageInput, NumberTarget, TokenInput, VectorInput
+from workers.data.sequences import first_line
+from workers.data.shard_schema import shard_schema
+from workers.errors import InputError
 
-MAX_CLASSES = 256
+_MAX_IMAGE_CLASSES = 256
 """The most classes that labels of one byte can tell apart."""
-_MAX_PIXELS = 2**31 - 1
-"""The longest fixed-size list that Arrow allows."""
+_MAX_VALUES = 2**31 - 1
+"""The longest list that Arrow allows."""
+MAX_SHARD_VALUES = _MAX_VALUES
+"""The most numbers or tokens of a shard."""
 
 
-def _pixels(shape: DataShape) -> int:
-    assert isinstance(shape.input, ImageInput)
-    return shape.input.height * shape.input.width
+@dataclass(frozen=True)
+class ShardSize:
+    """What the manifest says of a shard."""
+
+    rows: int
+    steps: int
+    """The time steps of all rows; 0 for images."""
 
 
 def shard_name(split: str, shard: int, num_shards: int) -> str:
     return f"{split}-{shard:05d}-of-{num_shards:05d}.parquet"
+
+
+def check_num_shards(train_rows: int, num_shards: int) -> None:
+    """Raise InputError if a shard would have no training row."""
+    if train_rows < num_shards:
+        raise InputError(
+            f"{train_rows} training rows do not fill {num_shards} shards",
+            "take fewer shards: --set dataset.num_shards=1",
+        )
 
 
 def num_rows_of(shape: DataShape, split: str, shard: int) -> int:
@@ -27,86 +52,140 @@ def num_rows_of(shape: DataShape, split: str, shard: int) -> int:
 
 def check_shape(shape: DataShape) -> None:
     """Raise ValueError if no shard file could hold rows of this shape."""
-    if shape.target.num_outputs > MAX_CLASSES:
-        raise ValueError(f"{shape.target.num_outputs} classes are more than {MAX_CLASSES}")
-    if _pixels(shape) > _MAX_PIXELS:
-        raise ValueError(f"images of {_pixels(shape)} pixels are too large")
+    kind = shape.input
+    if isinstance(kind, ImageInput):
+        if shape.target.num_outputs > _MAX_IMAGE_CLASSES:
+            raise ValueError(
+                f"{shape.target.num_outputs} classes are more than {_MAX_IMAGE_CLASSES}"
+            )
+        if kind.height * kind.width > _MAX_VALUES:
+            raise ValueError(f"images of {kind.height} by {kind.width} pixels are too large")
+    elif (
+        kind.max_length * (kind.num_features if isinstance(kind, VectorInput) else 1) > _MAX_VALUES
+    ):
+        raise ValueError(f"sequences of {kind.max_length} time steps are too long")
 
 
-def bytes_per_row(shape: DataShape) -> int:
-    """Return the memory of a row."""
-    return _pixels(shape) + 8
+def num_values(shape: DataShape, size: ShardSize) -> int:
+    """Return how many pixels, numbers or tokens the rows have."""
+    kind = shape.input
+    if isinstance(kind, ImageInput):
+        return size.rows * kind.height * kind.width
+    return size.steps * (kind.num_features if isinstance(kind, VectorInput) else 1)
 
 
-def not_standardized(shape: DataShape) -> DataShape:
-    """Return the shape of data that keep the numbers which they have."""
-    source = shape.input.model_copy(update={"mean": 0.0, "std": 1.0})
-    return shape.model_copy(update={"input": source})
+def num_bytes(shape: DataShape, size: ShardSize) -> int:
+    """Return how much memory the rows take."""
+    kind = shape.input
+    if isinstance(kind, ImageInput):
+        return num_values(shape, size) + 8 * size.rows
+    is_ragged = kind.min_length < kind.max_length
+    return 4 * num_values(shape, size) + (16 if is_ragged else 8) * size.rows
 
 
-def max_bytes(shape: DataShape, num_rows: int) -> int:
+def max_bytes(shape: DataShape, size: ShardSize) -> int:
     """Return the largest size of a file with so many rows, and of what it unfolds to.
 
     Parquet needs a little more than a byte for a pixel, and less after compression.
     """
-    return 2**20 + 2 * num_rows * (_pixels(shape) + 8)
+    return 2**20 + 2 * (num_bytes(shape, size) + 8 * size.rows * (not _is_image(shape)))
 
 
-def open_shard(data: bytes, shape: DataShape, num_rows: int) -> pq.ParquetFile:
+def _is_image(shape: DataShape) -> bool:
+    return isinstance(shape.input, ImageInput)
+
+
+def open_shard(data: bytes, shape: DataShape, size: ShardSize) -> pq.ParquetFile:
     """Open a shard without reading its rows. Raises ValueError if it does not have this form."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         columns = {field.name: field.type for field in file.schema_arrow}
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"it is not a Parquet file: {_first_line(error)}") from error
-    wanted = {"image": pa.list_(pa.uint8(), _pixels(shape)), "label": pa.uint8()}
+        raise ValueError(f"it is not a Parquet file: {first_line(error)}") from error
+    wanted = {field.name: field.type for field in shard_schema(shape)}
     if columns != wanted:
         raise ValueError(f"its columns are {_describe(columns)}, not {_describe(wanted)}")
-    if file.metadata.num_rows != num_rows:
-        raise ValueError(f"it has {file.metadata.num_rows} rows, not {num_rows}")
-    _check_chunks(file.metadata, shape, num_rows)
+    if file.metadata.num_rows != size.rows:
+        raise ValueError(f"it has {file.metadata.num_rows} rows, not {size.rows}")
+    _check_chunks(file.metadata, shape, size)
     return file
 
 
-def _check_chunks(metadata: pq.FileMetaData, shape: DataShape, num_rows: int) -> None:
+def _check_chunks(metadata: pq.FileMetaData, shape: DataShape, size: ShardSize) -> None:
     """Raise ValueError if the chunks of the columns unfold to more values or bytes than the rows.
 
     A chunk of a few bytes may stand for billions of values.
     """
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
-    num_values = sum(chunk.num_values for chunk in chunks)
-    wanted = num_rows * (_pixels(shape) + 1)
-    if num_values != wanted or sum(group.num_rows for group in groups) != num_rows:
-        raise ValueError(f"it has {num_values} values, not {wanted}")
-    num_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
-    if num_bytes > (limit := max_bytes(shape, num_rows)):
-        raise ValueError(f"it unfolds to {num_bytes:,} bytes, more than {limit:,}")
+    found = sum(chunk.num_values for chunk in chunks)
+    wanted = num_values(shape, size) + size.rows
+    if found != wanted or sum(group.num_rows for group in groups) != size.rows:
+        raise ValueError(f"it has {found} values, not {wanted}")
+    unfolded = sum(chunk.total_uncompressed_size for chunk in chunks)
+    if unfolded > (limit := max_bytes(shape, size)):
+        raise ValueError(f"it unfolds to {unfolded:,} bytes, more than {limit:,}")
 
 
 def read_shard(file: pq.ParquetFile, shape: DataShape) -> pa.Table:
     """Return all rows of a shard.
 
-    Raises ValueError if a row lacks its image or label, or has a label that is not below
-    `num_classes`.
+    Raises ValueError if a row lacks its input or target, or has one that the shape does not allow.
     """
     try:
         table = file.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(_first_line(error)) from error
+        raise ValueError(first_line(error)) from error
     missing = sum(column.null_count for column in table.columns)
     if missing or table.num_rows != file.metadata.num_rows:
         raise ValueError(f"it has {table.num_rows} rows with {missing} missing values")
-    highest = max(table.column("label").unique().to_pylist(), default=0)
-    if highest >= shape.target.num_outputs:
-        raise ValueError(f"it has a label {highest}, but only {shape.target.num_outputs} classes")
+    inputs, target = (table.column(field.name) for field in shard_schema(shape))
+    _check_targets(target, shape)
+    for chunk in inputs.chunks:
+        _check_inputs(chunk, shape.input)
     return table
+
+
+def _check_targets(column: pa.ChunkedArray, shape: DataShape) -> None:
+    values = column.to_numpy()
+    if not len(values):
+        return
+    if isinstance(shape.target, NumberTarget):
+        if not (np.abs(values) <= MAX_FLOAT32).all():
+            raise ValueError("it has a target that is no finite number")
+        return
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest >= shape.target.num_outputs:
+        label = lowest if lowest < 0 else highest
+        raise ValueError(f"it has a label {label}, but only {shape.target.num_outputs} classes")
+
+
+def _check_inputs(chunk: pa.Array, kind: ImageInput | VectorInput | TokenInput) -> None:
+    flat = chunk.flatten()
+    if flat.null_count:
+        raise ValueError(f"it has inputs with {flat.null_count} missing values")
+    if isinstance(kind, ImageInput) or not len(chunk):
+        return
+    values = flat.to_numpy()
+    sizes, width = np.asarray(chunk.value_lengths(), np.int64), 1
+    if isinstance(kind, VectorInput):
+        width = kind.num_features
+        is_right = np.abs(values) <= MAX_FLOAT32
+        if kind.missing == "zero":
+            is_right |= np.isnan(values)
+    else:
+        is_right = (values > 0) & (values < kind.vocabulary_size)
+    if not is_right.all():
+        raise ValueError(f"it has the input {values[~is_right][0]}, which the manifest excludes")
+    lengths = sizes // width
+    if (lengths * width != sizes).any() or not (
+        kind.min_length <= lengths.min() and lengths.max() <= kind.max_length
+    ):
+        raise ValueError(
+            f"its sequences do not have {kind.min_length} to {kind.max_length} time steps"
+        )
 
 
 def _describe(columns: dict[str, pa.DataType]) -> str:
     return ", ".join(f"{name} ({kind})" for name, kind in columns.items()) or "none"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]

@@ -25,6 +25,17 @@ NUM_CLASSES = 10
 _TORCHVISION_CLASS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 _STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 SAMPLE = "mnist-sample"
+_DIGITS = tuple(str(digit) for digit in range(NUM_CLASSES))
+CLASSES = {
+    "mnist": _DIGITS,
+    "kmnist": _DIGITS,
+    SAMPLE: _DIGITS,
+    "fashion-mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+}  # fmt: skip
+"""What the labels 0 to 9 stand for."""
 NAMES = (*_TORCHVISION_CLASS, SAMPLE)
 
 

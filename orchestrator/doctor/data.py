@@ -81,7 +81,7 @@ def _first_shard(data: "PreparedData") -> Shard:
 
 def _is_here(name: str, data_dir: Path | None) -> bool:
     """Whether the data set can be used without a download."""
-    from orchestrator.datasets.prepare import default_cache
+    from orchestrator.datasets.cache import default_cache
     from orchestrator.datasets.sources import NAMES, SAMPLE, find_source
 
     if data_dir is None and name in NAMES and name != SAMPLE:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from orchestrator.datasets.prepare import default_cache
+from orchestrator.datasets.cache import default_cache
 from orchestrator.doctor import cluster, data, gpus, machine, packages
 from orchestrator.doctor.check import Check, DoctorOptions, run_check
 

@@ -25,6 +25,7 @@ from workers.data.kinds import (
 from workers.data.sequences import (
     Sequences,
     Where,
+    as_lists,
     first_line,
     numbers,
     ragged,
@@ -76,19 +77,16 @@ def encode_inputs(
     columns: Sequence[pa.Array], kind: VectorInput | TokenInput, where: Where
 ) -> pa.Array:
     """Return the input column of `shard_schema` for some rows. Raises DataError."""
-    return encode_sequences(sequences_of(columns, kind, where), kind)
+    return encode_lists(as_lists(sequences_of(columns, kind, where)), kind)
 
 
-def encode_sequences(sequences: Sequences, kind: VectorInput | TokenInput) -> pa.Array:
-    """Return the input column of `shard_schema` for sequences."""
-    steps, width = sequences.steps, 1
-    if isinstance(kind, TokenInput):
-        values = pa.array(_token_numbers(steps, kind), pa.int32())
-    else:
-        width = kind.num_features
-        values = pa.array(np.ascontiguousarray(steps).reshape(-1))
-    ends = np.concatenate([[0], sequences.lengths_N.cumsum() * width])
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)
+def encode_lists(lists: pa.Array, kind: VectorInput | TokenInput) -> pa.Array:
+    """Return the input column of `shard_schema` for sequences as lists: see `as_lists`."""
+    if isinstance(kind, VectorInput):
+        return lists
+    ends = np.concatenate([[0], np.asarray(lists.value_lengths()).cumsum()])
+    numbers_M = _token_numbers(lists.flatten(), kind)
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(numbers_M))
 
 
 def _token_numbers(steps: pa.Array, kind: TokenInput) -> NDArray[np.int32]:

@@ -35,6 +35,16 @@ class Sequences:
     lengths_N: Lengths
 
 
+def as_lists(sequences: Sequences) -> pa.Array:
+    """Return sequences as lists: all numbers of a row, time step after time step, or its tokens."""
+    steps, width = sequences.steps, 1
+    if isinstance(steps, np.ndarray):
+        width = steps.shape[1]
+        steps = pa.array(np.ascontiguousarray(steps).reshape(-1))
+    ends = np.concatenate([[0], sequences.lengths_N.cumsum() * width])
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), steps)
+
+
 @dataclass(frozen=True)
 class _Column:
     """The lists of one column, unfolded once."""

@@ -66,6 +66,24 @@ def _absolute(path: str) -> Path:
         raise ValueError(str(error)) from error
 
 
+def open_file_system(uri: str) -> tuple[fs.FileSystem, str]:
+    """Return the file system of a local path or a URI, and the absolute path in it.
+
+    Raises InputError if the URI holds credentials, StorageError if it cannot be opened.
+    """
+    with storage_errors("open", uri):
+        uri.encode()  # raises ValueError for text that is not valid Unicode
+    if "://" not in uri:
+        with storage_errors("open", uri):
+            return fs.LocalFileSystem(), str(_absolute(uri))
+    refuse_credentials(uri)
+    with storage_errors("open", uri):
+        opened: tuple[fs.FileSystem, str] = (
+            open_s3(uri) if uri.startswith("s3://") else fs.FileSystem.from_uri(uri)
+        )
+        return opened
+
+
 class Storage:
     """One folder. It need not exist yet."""
 
@@ -74,18 +92,8 @@ class Storage:
 
         Raises InputError if the URI holds credentials, StorageError if it cannot be opened.
         """
-        with storage_errors("open", uri):
-            uri.encode()  # raises ValueError for text that is not valid Unicode
-        if "://" in uri:
-            refuse_credentials(uri)
-            with storage_errors("open", uri):
-                is_s3 = uri.startswith("s3://")
-                self._fs, root = open_s3(uri) if is_s3 else fs.FileSystem.from_uri(uri)
-            self.uri = uri
-        else:
-            with storage_errors("open", uri):
-                self._fs, root = fs.LocalFileSystem(), str(_absolute(uri))
-            self.uri = root
+        self._fs, root = open_file_system(uri)
+        self.uri = uri if "://" in uri else root
         self._root: str = root.rstrip("/") or "/"
         self._retries: Retries | None = None
         self._boundary: str | None = None

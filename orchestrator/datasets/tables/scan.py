@@ -1,0 +1,246 @@
+"""One pass over all rows of the tables: check each row, find its split, and count.
+
+N rows, M time steps of all of them, F features.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from orchestrator.datasets.options import TableOptions
+from orchestrator.datasets.tables.files import TableFile, Tables, reading
+from orchestrator.datasets.tables.moments import Moments
+from orchestrator.datasets.tables.roles import check_alike, find_roles, type_of
+from orchestrator.datasets.tables.splits import SplitRule, key_bytes, split_of
+from orchestrator.datasets.tables.spool import Spool
+from workers.data.encode import class_values, number_values, target_values
+from workers.data.kinds import SPLITS
+from workers.data.sequences import Sequences, Where, as_lists, ragged, tokens, truncated, vectors
+from workers.errors import DataError
+
+_MOST_FEATURES = 2**14
+_MOST_CLASSES = 2**14
+_MOST_TOKENS = 2**20
+
+
+@dataclass
+class Scanned:
+    """All rows of one split, and what was counted."""
+
+    spool: Spool
+    shortest: int = 2**62
+    longest: int = 0
+    classes: Counter[str | int | bool] = field(default_factory=Counter)
+    first_of_class: dict[str | int | bool, str] = field(default_factory=dict)
+    """In which row each class is first."""
+
+
+class Scan:
+    """The pass, and what it found. Memory for one part of a file is enough."""
+
+    def __init__(
+        self,
+        tables: dict[str, Tables],
+        options: TableOptions,
+        as_tokens: bool,
+        scratch: Path,
+    ) -> None:
+        """Read all rows.
+
+        Args:
+            tables: the tables by the split that they hold; those under "train" are split.
+            as_tokens: whether lists of integers are tokens.
+            scratch: an empty folder that the rows are written to.
+
+        Raises DataError or InputError.
+        """
+        self._options = options
+        main = tables["train"]
+        self._first_file = main.files[0]
+        self._schema = _schema(main, self._first_file)
+        self.roles = find_roles(self._schema, options, as_tokens)
+        self.splits = {split: Scanned(Spool(scratch / f"{split}.arrow")) for split in SPLITS}
+        self.token_counts: Counter[str | int] = Counter()
+        self.num_features = 0
+        self.moments: Moments | None = None
+        self.target_moments = Moments(1)
+        self.rule = SplitRule(self.roles.split, self._named_splits(main), options)
+        for split, source in tables.items():
+            for file in source.files:
+                self._read(source, file, None if split == "train" else split)
+        for scanned in self.splits.values():
+            scanned.spool.close()
+
+    def _named_splits(self, main: Tables) -> frozenset[str]:
+        """Return the splits that the split column names."""
+        if (column := self.roles.split) is None:
+            return frozenset()
+        found: set[str] = set()
+        for file in main.files:
+            type_of(_schema(main, file), column, "dataset.split")
+            for first, batch in main.batches(file, [column]):
+                where = _where(file, first)
+                values = batch.column(0)
+                texts = _column(values).to_pylist()
+                for value in set(texts):
+                    found.add(split_of(value, column, where(texts.index(value))))
+        return frozenset(found)
+
+    def _read(self, source: Tables, file: TableFile, only: str | None) -> None:
+        check_alike(
+            _schema(source, file), self.roles, self._schema, file.name, self._first_file.name
+        )
+        columns = self.roles.columns
+        if only is None and self.roles.split is not None:
+            columns.append(self.roles.split)
+        for first, batch in source.batches(file, list(dict.fromkeys(columns))):
+            where = _where(file, first)
+            with reading(source.uri, file.name):
+                table = {name: batch.column(name) for name in batch.schema.names}
+                rows, split_N = self._checked(table, where, only)
+            for number, split in enumerate(SPLITS):
+                index_N = np.flatnonzero(split_N == number)
+                if len(index_N):
+                    self._count(split, rows.take(pa.array(index_N)), index_N, where)
+
+    def _checked(
+        self, table: dict[str, pa.Array], where: Where, only: str | None
+    ) -> tuple[pa.RecordBatch, NDArray[np.int8]]:
+        """Return the inputs and targets of some rows, and the number of the split of each."""
+        roles, options = self.roles, self._options
+        inputs = [table[name] for name in roles.inputs]
+        if roles.is_tokens:
+            whole = tokens(inputs[0], roles.inputs[0], options.missing, where)
+        else:
+            whole = vectors(inputs, roles.inputs, options.missing, where)
+            self._check_width(whole, where)
+        values = target_values(table[roles.target], roles.target, where)
+        if roles.task == "regression":
+            targets = pa.array(number_values(values, roles.target, where))
+        else:
+            targets = class_values(values, roles.target, where)
+        split_N = self._splits_of(table, whole, targets, where, only)
+        cut = truncated(whole, options.max_length, options.truncate, roles.inputs[0], where)
+        return pa.record_batch({"inputs": as_lists(cut), "target": targets}), split_N
+
+    def _check_width(self, found: Sequences, where: Where) -> None:
+        assert isinstance(found.steps, np.ndarray)
+        width = found.steps.shape[1]
+        self.num_features = self.num_features or width
+        self.moments = self.moments or Moments(width)
+        name = self.roles.inputs[0]
+        if width > _MOST_FEATURES:
+            raise DataError(
+                f"column '{name}' has {width:,} features, and {_MOST_FEATURES:,} are the most",
+                "make the vectors shorter",
+            )
+        if width != self.num_features:
+            raise ragged(name, width, self.num_features, where(0))
+
+    def _splits_of(
+        self,
+        table: dict[str, pa.Array],
+        sequences: Sequences,
+        targets: pa.Array,
+        where: Where,
+        only: str | None,
+    ) -> NDArray[np.int8]:
+        """Return the number of the split of each row."""
+        num_rows, roles = len(targets), self.roles
+        groups = None
+        if roles.group is not None:
+            groups = key_bytes(_column(table[roles.group]).to_pylist(), roles.group, where)
+        if only is not None:
+            splits = [only] * num_rows
+        else:
+            named: Sequence[str | None] = [None] * num_rows
+            if roles.split is not None:
+                texts = _column(table[roles.split]).to_pylist()
+                named = [split_of(text, roles.split, where(row)) for row, text in enumerate(texts)]
+            if groups is not None:
+                keys: Sequence[bytes] = groups
+            elif roles.id is not None:
+                keys = key_bytes(_column(table[roles.id]).to_pylist(), roles.id, where)
+            elif self.rule.fractions:
+                keys = list(_contents(sequences, targets))
+            else:
+                keys = [b""] * num_rows
+            splits = [self.rule.split(name, key) for name, key in zip(named, keys, strict=True)]
+        if groups is not None:
+            for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
+                self.rule.check_group(group, split, where, row)
+        return np.array([SPLITS.index(split) for split in splits], np.int8)
+
+    def _count(
+        self, split: str, rows: pa.RecordBatch, index_N: NDArray[np.int64], where: Where
+    ) -> None:
+        scanned = self.splits[split]
+        scanned.spool.add(rows)
+        inputs, targets = rows.column("inputs"), rows.column("target")
+        sizes_N = np.asarray(inputs.value_lengths())
+        lengths_N = sizes_N // (self.num_features or 1)
+        scanned.shortest = min(scanned.shortest, int(lengths_N.min()))
+        scanned.longest = max(scanned.longest, int(lengths_N.max()))
+        flat = inputs.flatten()
+        if split == "train" and self.roles.is_tokens:
+            self.token_counts.update(_counts(flat))
+            _limit("tokens", len(self.token_counts), _MOST_TOKENS, self.roles.inputs[0])
+        elif split == "train" and self.moments is not None:
+            self.moments.add(flat.to_numpy().reshape(-1, self.num_features))
+        if self.roles.task == "regression":
+            if split == "train":
+                self.target_moments.add(targets.to_numpy().reshape(-1, 1))
+            return
+        counts = _counts(targets)
+        scanned.classes.update(counts)
+        _limit("classes", len(scanned.classes), _MOST_CLASSES, self.roles.target)
+        for value in counts.keys() - scanned.first_of_class.keys():
+            row = index_N[targets.index(pa.scalar(value, targets.type)).as_py()]
+            scanned.first_of_class[value] = where(int(row))
+
+
+def _schema(tables: Tables, file: TableFile) -> pa.Schema:
+    with tables.open(file) as opened, reading(tables.uri, file.name):
+        return opened.schema_arrow
+
+
+def _where(file: TableFile, first: int) -> Where:
+    return lambda row: f"row {first + row:,} (from 0) of {file.name}"
+
+
+def _column(values: pa.Array) -> pa.Array:
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _counts(values: pa.Array) -> dict[str | int | bool, int]:
+    """Return how often each value is there. Nulls do not count."""
+    counted = pc.value_counts(values.drop_null())
+    found = zip(
+        counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True
+    )
+    return dict(found)
+
+
+def _limit(what: str, number: int, most: int, column: str) -> None:
+    if number > most:
+        raise DataError(
+            f"column '{column}' has more than {most:,} {what}",
+            "name another column, or put values together into fewer",
+        )
+
+
+def _contents(sequences: Sequences, targets: pa.Array) -> Iterator[bytes]:
+    """Return the content of each row as bytes: the same for the same values of other types."""
+    lists = as_lists(sequences)
+    for inputs, target in zip(lists, targets, strict=True):
+        values = inputs.values
+        is_numbers = pa.types.is_floating(values.type)
+        content = values.to_numpy().tobytes() if is_numbers else repr(values.to_pylist()).encode()
+        yield hashlib.sha256(content).digest() + repr(target.as_py()).encode()
