@@ -39,6 +39,10 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
+def is_list_of_dictionary(kind: pa.DataType) -> bool:
+    return is_list(kind) and types.is_dictionary(kind.value_type)
+
+
 def form(kind: pa.DataType) -> Form | None:
     """Return what the sequences of a column consist of, or None if it holds no sequences."""
     if isinstance(kind, pa.FixedShapeTensorType):

@@ -68,7 +68,7 @@ def _check_form(column: pa.Array, kind: TokenInput) -> None:
     wanted = "texts" if kind.vocabulary and isinstance(kind.vocabulary[0], str) else "integers"
     if (found := form(column.type)) != wanted:
         raise DataError(
-            f"column '{kind.column}' holds {column.type}, not lists of {wanted} ({found})",
+            f"column '{kind.column}' holds {found or column.type}, not {wanted}",
             f"give the column lists of {wanted}",
         )
 

@@ -1,7 +1,7 @@
 """Find the Parquet files that a URI names, tell whether they are still the same, and read them.
 
-A URI is a path or anything that pyarrow.fs opens. It names a file, a folder, or with `*`, `**` and
-`[...]` several files. All of a folder are read, except those whose name, or the name of a folder
+A URI is a path or anything that pyarrow.fs opens. It names a file, a folder, or with `*` and `**`
+several files; in a path, `?` and `[...]` have their usual meaning, too. All of a folder are read, except those whose name, or the name of a folder
 above, begins with `.` or `_`. Their order is that of their paths.
 """
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from workers.data.columns import is_list_of_dictionary
 from workers.data.sequences import first_line
 from workers.errors import DataError, StorageError
 from workers.storage.storage import open_file_system
@@ -84,8 +85,7 @@ class Tables:
         row. Raises DataError."""
         first = 0
         with self.open(file) as opened:
-            size = batch_rows(opened.metadata)
-            parts = opened.iter_batches(batch_size=size, columns=list(columns), use_threads=False)
+            parts = _parts(opened, list(columns))
             while True:
                 with reading(self.uri, file.name):
                     batch = next(parts, None)
@@ -95,6 +95,16 @@ class Tables:
                 if batch.num_rows:
                     yield first, batch
                 first += batch.num_rows
+
+
+def _parts(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    size, num_groups = batch_rows(file.metadata), file.metadata.num_row_groups
+    groups = [list(range(num_groups))]
+    if any(is_list_of_dictionary(field.type) for field in file.schema_arrow):
+        # pyarrow cannot put together what two row groups have of such a column.
+        groups = [[number] for number in range(num_groups)]
+    for group in groups:
+        yield from file.iter_batches(size, group, columns, use_threads=False)
 
 
 def batch_rows(metadata: pq.FileMetaData) -> int:
@@ -125,7 +135,7 @@ def find_tables(uri: str) -> Tables:
         raise DataError(error.cause, "name a file, a folder or a glob: parquet:URI") from error
     path = path.rstrip("/") or "/"
     with reading(uri, "the files"):
-        files = _listed(file_system, path, has_question_mark="://" not in uri)
+        files = _listed(file_system, path, is_path="://" not in uri)
     if not files:
         raise DataError(
             f"no Parquet file is at {uri}",
@@ -144,16 +154,16 @@ def absolute(uri: str) -> str:
         raise DataError(error.cause, "name a file, a folder or a glob: parquet:URI") from error
 
 
-def _listed(file_system: fs.FileSystem, path: str, has_question_mark: bool) -> Sequence[TableFile]:
+def _listed(file_system: fs.FileSystem, path: str, is_path: bool) -> Sequence[TableFile]:
     info = file_system.get_file_info(path)
     if info.type == fs.FileType.File:
         return [TableFile(path, info.base_name, info.size, info.mtime_ns or 0)]
-    wildcards = "[*?[]" if has_question_mark else "[*[]"
+    wildcards = "[*?[]" if is_path else "[*]"
     if info.type == fs.FileType.Directory:
         top, pattern = path, None
     elif found := re.search(wildcards, path):
         top = path[: found.start()].rpartition("/")[0] or "/"
-        pattern = re.compile(_regex(path[len(top) :].lstrip("/"), has_question_mark), re.DOTALL)
+        pattern = re.compile(_regex(path[len(top) :].lstrip("/"), is_path), re.DOTALL)
     else:
         return []
     files = []
@@ -174,19 +184,20 @@ def _is_meant(name: str, pattern: "re.Pattern[str] | None") -> bool:
     return not is_hidden and name.lower().endswith(_ENDINGS)
 
 
-def _regex(glob: str, has_question_mark: bool) -> str:
+def _regex(glob: str, is_path: bool) -> str:
     """Return a glob as a regular expression. `*` ends at a slash, `**/` matches folders."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", glob)
     special = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
-    if has_question_mark:
-        special["?"] = "[^/]"
+    if not is_path:
+        parts = re.split(r"(\*\*/|\*\*|\*)", glob)
+        return "".join(special.get(part, re.escape(part)) for part in parts)
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", glob)
+    special["?"] = "[^/]"
     return "".join(special.get(part) or _class_or_text(part) for part in parts)
 
 
 def _class_or_text(part: str) -> str:
-    if len(part) > 2 and part.startswith("[") and part.endswith("]"):
-        inner = part[1:-1]
-        negated = inner.startswith("!")
-        body = inner[negated:].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
-        return f"[{'^' if negated else ''}{body.replace('^', chr(92) + '^')}]"
-    return re.escape(part)
+    if len(part) < 3 or not (part.startswith("[") and part.endswith("]")):
+        return re.escape(part)
+    negated = part.startswith("[!")
+    body = re.sub(r"[\\^\[\]]", r"\\\g<0>", part[1 + negated : -1])
+    return f"[{'^' if negated else ''}{body}]"

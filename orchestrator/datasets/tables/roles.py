@@ -1,6 +1,7 @@
 """Which column of a table is what: named by the spec, or else the only one that can be it."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 import pyarrow as pa
 
 from orchestrator.datasets.options import TableOptions
-from workers.data.columns import Family, family, form
+from workers.data.columns import Family, Form, family, form
 from workers.errors import DataError
 
 _SPLIT = "split"
@@ -57,7 +58,7 @@ def find_roles(schema: pa.Schema, options: TableOptions, as_tokens: bool) -> Rol
             _check_key(schema, name, key)
     split = _split(schema, options, notes)
     others = [name for name in (options.id, options.group, split) if name is not None]
-    inputs = options.inputs or (_the_input(schema, [*others, options.target], notes),)
+    inputs = options.inputs or (_the_input(schema, others, notes),)
     items = _items(schema, inputs, as_tokens, notes)
     target = options.target or _the_target(schema, [*inputs, *others], notes)
     found = family(type_of(schema, target, "--target"))
@@ -70,23 +71,25 @@ def find_roles(schema: pa.Schema, options: TableOptions, as_tokens: bool) -> Rol
 
 
 def check_alike(
-    schema: pa.Schema, roles: Roles, first: pa.Schema, name: str, first_name: str
+    schema: pa.Schema, name: str, columns: Sequence[str], first: pa.Schema, first_name: str
 ) -> None:
     """Raise DataError if a column that is read means something else in another file."""
-    for column in roles.columns:
+    for column in columns:
         places = schema.get_all_field_indices(column)
         here = schema.field(places[0]).type if len(places) == 1 else None
         there = first.field(column).type
-        same = here is not None and (form(here), family(here)) == (form(there), family(there))
-        numeric = here is not None and not roles.is_tokens and column in roles.inputs
-        if numeric and {form(here), form(there)} <= {"numbers", "integers"}:
-            same = True
-        if not same:
-            what = "is missing" if here is None else f"is {here}"
+        if here is None or _meaning(here) != _meaning(there):
+            what = "is missing" if here is None else f"is {shown_type(here)}"
             raise DataError(
-                f"column '{column}' {what} in {name}, and {there} in {first_name}",
+                f"column '{column}' {what} in {name}, and {shown_type(there)} in {first_name}",
                 "give all files the same columns, or name only files that have them",
             )
+
+
+def _meaning(kind: pa.DataType) -> tuple[Form | None, Family]:
+    """Return what must be the same in all files. Lists of integers and floats are both numbers."""
+    found = form(kind)
+    return ("numbers" if found == "integers" else found), family(kind)
 
 
 def type_of(schema: pa.Schema, name: str, flag: str) -> pa.DataType:
@@ -111,7 +114,7 @@ def _check_key(schema: pa.Schema, name: str, key: str) -> None:
     kind = type_of(schema, name, key)
     if form(kind) or family(kind) not in ("text", "integer", "boolean"):
         raise DataError(
-            f"column '{name}' is {kind}, and {key} must be texts or integers",
+            f"column '{name}' is {shown_type(kind)}, and {key} must be texts or integers",
             "name another column, or write it as text",
         )
 
@@ -121,7 +124,7 @@ def _split(schema: pa.Schema, options: TableOptions, notes: list[str]) -> str | 
         kind = type_of(schema, options.split, "dataset.split")
         if family(kind) != "text":
             raise DataError(
-                f"column '{options.split}' is {kind}, and dataset.split must be texts",
+                f"column '{options.split}' is {shown_type(kind)}, and dataset.split must be texts",
                 "write train, validation or test into it",
             )
         return options.split
@@ -175,7 +178,7 @@ def _items(
         kind = type_of(schema, name, "--inputs")
         if (found := form(kind)) is None:
             raise DataError(
-                f"column '{name}' is {kind}, no list of numbers or tokens",
+                f"column '{name}' is {shown_type(kind)}, no list of numbers or tokens",
                 "name columns with lists: --inputs",
             )
         forms.append(found)
@@ -221,11 +224,16 @@ def _check_target(
 
 
 def _type(schema: pa.Schema, name: str) -> str:
-    return str(schema.field(name).type)
+    return shown_type(schema.field(name).type)
+
+
+def shown_type(kind: pa.DataType) -> str:
+    """Return an Arrow type as text, without the names that Parquet gives to the items of lists."""
+    return re.sub(r"\b(element|item)( not null)?: ", "", str(kind))
 
 
 def _described(schema: pa.Schema) -> list[str]:
-    return [f"{field.name} ({field.type})" for field in schema]
+    return [f"{field.name} ({shown_type(field.type)})" for field in schema]
 
 
 def _listed(names: Sequence[str]) -> str:

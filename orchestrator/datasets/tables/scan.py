@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from orchestrator.datasets.options import TableOptions
 from orchestrator.datasets.tables.files import TableFile, Tables, reading
 from orchestrator.datasets.tables.moments import Moments
-from orchestrator.datasets.tables.roles import check_alike, find_roles, type_of
+from orchestrator.datasets.tables.roles import check_alike, find_roles
 from orchestrator.datasets.tables.splits import SplitRule, key_bytes, split_of
 from orchestrator.datasets.tables.spool import Spool
 from workers.data.encode import class_values, number_values, target_values
@@ -84,7 +84,7 @@ class Scan:
             return frozenset()
         found: set[str] = set()
         for file in main.files:
-            type_of(_schema(main, file), column, "dataset.split")
+            self._check_alike(main, file, [column])
             for first, batch in main.batches(file, [column]):
                 where = _where(file, first)
                 values = batch.column(0)
@@ -93,13 +93,14 @@ class Scan:
                     found.add(split_of(value, column, where(texts.index(value))))
         return frozenset(found)
 
+    def _check_alike(self, source: Tables, file: TableFile, columns: Sequence[str]) -> None:
+        check_alike(_schema(source, file), file.name, columns, self._schema, self._first_file.name)
+
     def _read(self, source: Tables, file: TableFile, only: str | None) -> None:
-        check_alike(
-            _schema(source, file), self.roles, self._schema, file.name, self._first_file.name
-        )
         columns = self.roles.columns
         if only is None and self.roles.split is not None:
             columns.append(self.roles.split)
+        self._check_alike(source, file, columns)
         for first, batch in source.batches(file, list(dict.fromkeys(columns))):
             where = _where(file, first)
             with reading(source.uri, file.name):

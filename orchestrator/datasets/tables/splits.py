@@ -31,7 +31,7 @@ def split_of(text: object, column: str, where: str) -> str:
     """Return the split that a value of a split column names. Raises DataError."""
     found = _NAMES.get(text.strip().lower()) if isinstance(text, str) else None
     if found is None:
-        what = "null" if text is None else f"'{text!s:.40}'"
+        what = "null" if text is None else f"{text!r:.40}"
         raise DataError(
             f"column '{column}' is {what} in {where}, which names no split",
             f"write {', '.join(SPLITS)} into it, or name another column: --set dataset.split=...",
@@ -102,7 +102,7 @@ class SplitRule:
         if other != split:
             name = group.decode(errors="replace").partition(":")[2]
             raise DataError(
-                f"group '{name:.60}' has a row in {split} ({where(row)}), and one in {other} "
+                f"group {name!r:.60} has a row in {split} ({where(row)}), and one in {other} "
                 f"({seen})",
                 "put all rows of a group into one split, or --set dataset.group=null",
             )
@@ -121,9 +121,7 @@ class SplitRule:
             elif split in self.named_by_column:
                 told[split] = f"column '{self.column}'"
             elif split in self.fractions:
-                told[split] = (
-                    f"{self.fractions[split]:g} of the training rows, by a hash of the {by}"
-                )
+                told[split] = f"{self.fractions[split]:g} of the other rows, by a hash of the {by}"
         return told
 
 
