@@ -47,6 +47,8 @@ def start_and_follow(
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
     with view:
+        for note in job.notes():
+            view.note(note)
         for warning in job.warnings():
             view.note(f"warning: {warning}")
         for line in job.upload_note():

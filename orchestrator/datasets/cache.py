@@ -46,6 +46,7 @@ def cut_once(folder: Path, cut: Callable[[Path], None], force: bool) -> None:
     """Let `cut` write the shards and the manifest, if that was not done before or is forced."""
     if not force and (folder / MANIFEST).is_file():
         return
+    made = [parent for parent in (folder.parent, folder.parent.parent) if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     scratch.mkdir()  # mkdtemp's folder would be private, whatever the umask
@@ -54,6 +55,9 @@ def cut_once(folder: Path, cut: Callable[[Path], None], force: bool) -> None:
         _move_into_place(scratch, folder, force)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        for parent in made:  # a cut that failed leaves nothing behind
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def _move_into_place(scratch: Path, folder: Path, force: bool) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workers.data.base import MAX_FLOAT32
+from workers.data.encode import MAX_TARGET
 from workers.data.kinds import DataShape, ImageInput, NumberTarget, TokenInput, VectorInput
 from workers.data.sequences import first_line
 from workers.data.shard_schema import shard_schema
@@ -152,7 +153,7 @@ def _check_targets(column: pa.ChunkedArray, shape: DataShape) -> None:
     if not len(values):
         return
     if isinstance(shape.target, NumberTarget):
-        if not (np.abs(values) <= MAX_FLOAT32).all():
+        if not (np.abs(values) <= MAX_TARGET).all():
             raise ValueError("it has a target that is no finite number")
         return
     lowest, highest = int(values.min()), int(values.max())

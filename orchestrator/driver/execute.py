@@ -127,6 +127,11 @@ def _begin(run: RunFolder, current: RunStatus, owner: Owner) -> RunStatus:
     return status
 
 
+def _provenance(plan: Plan, mode: str) -> dict[str, Any]:
+    origin = plan.data.origin.model_dump(mode="json")
+    return provenance(plan.job, mode, _submit_dir(), origin)
+
+
 def _train_and_write_outcome(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
     started = time.time()
     is_local = status.mode == runs.LOCAL
@@ -143,7 +148,7 @@ def _train_and_write_outcome(run: RunFolder, trainer: Trainer, status: RunStatus
             trainer.wait_for_capacity(run, spec, updater.say)
             fewest_workers = 1 if is_local else spec.scaling.worker_range[0]
             plan = make_plan(run, spec, fewest_workers, trainer.resolve_precision)
-            run.write_json(run.PROVENANCE, provenance(plan.job, status.mode, _submit_dir()))
+            run.write_json(run.PROVENANCE, _provenance(plan, status.mode))
             result = trainer.train(plan)
         if result.stopped:
             raise _stopped(run, result.stopped, result.steps)

@@ -1,16 +1,20 @@
 """From a spec to a job that is checked and can be started."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator import runs
+from orchestrator.datasets.options import TABLE_PREFIX
 from orchestrator.datasets.prepared import PreparedData
+from orchestrator.datasets.tables.files import absolute_uri
 from orchestrator.launch.launcher import Launcher
 from orchestrator.launch.upload_note import describe_upload
 from orchestrator.runs.hardware import num_usable_cpus
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import num_steps, open_data
+from orchestrator.spec.sections import DatasetConfig
 from workers.errors import InputError, StorageError
 from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
@@ -80,6 +84,10 @@ class Submission:
         uri = self.data.publish(Storage(self.spec.storage))
         return self.spec.with_values({"dataset.prepared": uri, "dataset.data_dir": None})
 
+    def notes(self) -> Sequence[str]:
+        """Return what was inferred of the data set, in sentences."""
+        return self.data.origin.notes
+
     def warnings(self) -> list[str]:
         """Return what will work, but not as well as one might think."""
         _, most = self.spec.scaling.worker_range
@@ -138,11 +146,23 @@ def fewest_workers(spec: JobSpec, launcher: Launcher) -> int:
     return 1 if launcher.mode == runs.LOCAL else spec.scaling.worker_range[0]
 
 
+def _absolute_uris(dataset: DatasetConfig) -> dict[str, str]:
+    """Return the keys that hold URIs of tables. Raises InputError."""
+    name = dataset.name.removeprefix(TABLE_PREFIX)
+    others = {"validation": dataset.validation, "test": dataset.test}
+    return {
+        "dataset.name": TABLE_PREFIX + absolute_uri(name),
+        **{f"dataset.{key}": absolute_uri(uri) for key, uri in others.items() if uri},
+    }
+
+
 def _with_absolute_paths(spec: JobSpec) -> JobSpec:
     """Return the spec with paths that hold wherever the driver runs. Raises InputError."""
     if data_dir := spec.dataset.data_dir:
         absolute = str(Path(data_dir).expanduser().resolve())
         spec = spec.with_values({"dataset.data_dir": absolute})
+    if spec.dataset.is_table:
+        spec = spec.with_values(_absolute_uris(spec.dataset))
     try:
         return spec.with_values({"storage": Storage(spec.storage).uri})
     except StorageError as error:

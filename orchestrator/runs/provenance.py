@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,17 @@ from workers.config import TrainJob
 _PACKAGES = ("torch", "torchvision", "ray", "pyarrow", "numpy", "safetensors", "pydantic", "click")
 
 
-def provenance(job: TrainJob, mode: str, submit_dir: Path) -> dict[str, Any]:
+def provenance(
+    job: TrainJob, mode: str, submit_dir: Path, origin: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the content of provenance.json, for the process that calls it.
 
-    `submit_dir`: the folder in which the job was submitted.
+    Args:
+        submit_dir: the folder in which the job was submitted.
+        origin: where the rows came from, and how they were split.
     """
+    # A vocabulary may be larger than a document that is read at once.
+    data = job.data.model_dump(exclude={"input": {"vocabulary"}})
     return {
         "schema_version": 1,
         "run_id": job.run_id,
@@ -34,7 +41,7 @@ def provenance(job: TrainJob, mode: str, submit_dir: Path) -> dict[str, Any]:
         "mode": mode,
         "seed": job.training.seed,
         "precision": job.training.precision,
-        "data": job.data.model_dump(),
+        "data": {**data, "origin": dict(origin)},
         "model": job.model.model_dump(),
         "augment": job.augment.model_dump(),
         "training": job.training.model_dump(exclude={"seed", "precision"}),

@@ -46,8 +46,10 @@ class JobSpec(Config):
     @model_validator(mode="after")
     def _fits_together(self) -> "JobSpec":
         """Check what involves several keys. An error's text is its cause and cure, split by |."""
-        for uri in (self.storage, self.dataset.prepared or ""):
-            refuse_credentials(uri)
+        dataset = self.dataset
+        uris = (self.storage, dataset.prepared, dataset.name, dataset.validation, dataset.test)
+        for uri in uris:
+            refuse_credentials((uri or "").removeprefix(TABLE_PREFIX))
         shards, batch = self.dataset.num_shards, self.training.global_batch_size
         if batch % shards:
             below = batch // shards * shards

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.datasets.prepare import prepare
 from orchestrator.datasets.prepared import PreparedData, open_prepared
+from orchestrator.datasets.tables.prepare import prepare_tables
 from orchestrator.spec.build import load_spec
 from orchestrator.spec.fit import check_fit, resolve_metric
 from orchestrator.spec.job_spec import JobSpec
@@ -90,6 +91,15 @@ def open_data(spec: JobSpec, num_workers: int) -> PreparedData:
     if dataset.prepared:
         where = Storage(dataset.prepared)
         data = open_prepared(where, standardize, dataset.test_head_rows)
+    elif dataset.is_table:
+        data = prepare_tables(
+            dataset.name,
+            dataset.table_options,
+            spec.model.embedding_size > 0,
+            dataset.num_shards,
+            standardize,
+            dataset.test_head_rows,
+        )
     else:
         data = prepare(
             dataset.name,

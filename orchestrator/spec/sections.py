@@ -101,6 +101,11 @@ class DatasetConfig(TableOptions):
         """Whether the rows come from the user's own tables."""
         return self.name.startswith(TABLE_PREFIX)
 
+    @property
+    def table_options(self) -> TableOptions:
+        """The keys that decide how tables are read, without the others."""
+        return TableOptions(**{key: getattr(self, key) for key in TableOptions.model_fields})
+
 
 class ScalingConfig(Config):
     """The resources of a job. They decide its speed, never its result."""

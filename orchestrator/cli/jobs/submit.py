@@ -145,6 +145,8 @@ def _show_plan(job: "Submission", as_json: bool) -> None:
         plan["request"] = {**plan["request"], "working_dir": names["path"]}
     for line in [*_yaml_lines(plan), *job.upload_note()]:
         echo(f"#   {line}")
+    for note in job.notes():
+        echo(note, err=True)
     for warning in job.warnings():
         echo(f"warning: {warning}", err=True)
 

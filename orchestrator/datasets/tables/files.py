@@ -1,8 +1,9 @@
 """Find the Parquet files that a URI names, tell whether they are still the same, and read them.
 
 A URI is a path or anything that pyarrow.fs opens. It names a file, a folder, or with `*` and `**`
-several files; in a path, `?` and `[...]` have their usual meaning, too. All of a folder are read, except those whose name, or the name of a folder
-above, begins with `.` or `_`. Their order is that of their paths.
+several files; in a path, `?` and `[...]` have their usual meaning, too. All Parquet files of a
+folder are read, except those whose name, or the name of a folder above them, begins with `.` or
+`_`. Their order is that of their paths.
 """
 
 import contextlib
@@ -21,7 +22,6 @@ from workers.data.sequences import first_line
 from workers.errors import DataError, StorageError
 from workers.storage.storage import open_file_system
 
-PREFIX = "parquet:"
 _ENDINGS = (".parquet", ".parq", ".pq")
 _TAIL_BYTES = 2**16
 """How much of the end of a file goes into its identity: all of the footer of most files."""
@@ -144,7 +144,7 @@ def find_tables(uri: str) -> Tables:
     return Tables(uri, files, file_system)
 
 
-def absolute(uri: str) -> str:
+def absolute_uri(uri: str) -> str:
     """Return a URI that holds in every working folder. Raises DataError or InputError."""
     if "://" in uri:
         return uri

@@ -1,12 +1,18 @@
 """What the rows of tables are to a model: decided by the training rows, checked for the others."""
 
+import math
+from collections.abc import Iterator
 from typing import Literal, cast
 
 from orchestrator.datasets.options import TableOptions
 from orchestrator.datasets.tables.scan import Scan
+from orchestrator.datasets.tables.spool import Spool
 from workers.data.encode import unknown_class
 from workers.data.kinds import SPLITS, ClassTarget, NumberTarget, TokenInput, VectorInput
 from workers.errors import DataError
+
+_SMALLEST_STD = 1e-100
+"""A smaller one is noise of the rounding to float64."""
 
 
 def input_kind(scan: Scan, options: TableOptions) -> VectorInput | TokenInput:
@@ -55,8 +61,7 @@ def target_kind(scan: Scan) -> ClassTarget | NumberTarget:
         _check_not_empty(scan, split)
     column = scan.roles.target
     if scan.roles.task == "regression":
-        [(mean, std)] = scan.target_moments.result()
-        return NumberTarget(column=column, mean=mean, std=std)
+        return _number_target(scan, column)
     counts = scan.splits["train"].classes
     classes = sorted(counts)
     if len(classes) < 2:
@@ -75,6 +80,19 @@ def target_kind(scan: Scan) -> ClassTarget | NumberTarget:
         values=_values(classes[0]),
         train_counts=tuple(counts[value] for value in classes),
     )
+
+
+def _number_target(scan: Scan, column: str) -> NumberTarget:
+    # fsum rounds only its result, so the order of the rows does not matter.
+    spool = scan.splits["train"].spool
+    mean = math.fsum(_targets(spool)) / spool.num_rows
+    std = math.sqrt(math.fsum((y - mean) ** 2 for y in _targets(spool)) / spool.num_rows)
+    return NumberTarget(column=column, mean=mean, std=std if std > _SMALLEST_STD else 1.0)
+
+
+def _targets(spool: Spool) -> Iterator[float]:
+    for _, part in spool.parts():
+        yield from part.column("target").to_pylist()
 
 
 def _name(value: str | int | bool) -> str:

@@ -3,17 +3,12 @@
 from pathlib import Path
 
 from orchestrator.datasets.cache import cache_errors, cut_folder, cut_once, default_cache
-from orchestrator.datasets.options import TableOptions
+from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.datasets.prepared import PreparedData, open_prepared
 from orchestrator.datasets.tables.cut import cut_tables
-from orchestrator.datasets.tables.files import PREFIX, Tables, absolute, find_tables
+from orchestrator.datasets.tables.files import Tables, find_tables
 from workers.errors import DataError
 from workers.storage.storage import Storage
-
-
-def is_tables(name: str) -> bool:
-    """Return whether the name of a data set is that of tables: parquet:URI."""
-    return name.startswith(PREFIX)
 
 
 def prepare_tables(
@@ -58,19 +53,16 @@ def prepare_tables(
     return open_prepared(Storage(str(folder)), normalize, test_head_rows)
 
 
-def absolute_name(name: str) -> str:
-    """Return the name of a data set of tables that holds in every working folder."""
-    return PREFIX + absolute(name.removeprefix(PREFIX))
-
-
 def tables_of(name: str, options: TableOptions) -> dict[str, Tables]:
     """Return the tables by the split that they hold; those under "train" are still to be split."""
     uris = {
-        "train": name.removeprefix(PREFIX),
+        "train": name.removeprefix(TABLE_PREFIX),
         "validation": options.validation,
         "test": options.test,
     }
-    return {split: find_tables(uri.removeprefix(PREFIX)) for split, uri in uris.items() if uri}
+    return {
+        split: find_tables(uri.removeprefix(TABLE_PREFIX)) for split, uri in uris.items() if uri
+    }
 
 
 def _check_unchanged(name: str, options: TableOptions, digests: dict[str, str]) -> None:

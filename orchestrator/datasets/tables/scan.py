@@ -25,8 +25,9 @@ from workers.data.kinds import SPLITS
 from workers.data.sequences import Sequences, Where, as_lists, ragged, tokens, truncated, vectors
 from workers.errors import DataError
 
-_MOST_FEATURES = 2**14
-_MOST_CLASSES = 2**14
+_MOST_FEATURES = 2**13
+_MOST_CLASSES = 1000
+"""The confusion matrix has the square of it."""
 _MOST_TOKENS = 2**20
 
 
@@ -70,7 +71,6 @@ class Scan:
         self.token_counts: Counter[str | int] = Counter()
         self.num_features = 0
         self.moments: Moments | None = None
-        self.target_moments = Moments(1)
         self.rule = SplitRule(self.roles.split, self._named_splits(main), options)
         for split, source in tables.items():
             for file in source.files:
@@ -196,8 +196,6 @@ class Scan:
         elif split == "train" and self.moments is not None:
             self.moments.add(flat.to_numpy().reshape(-1, self.num_features))
         if self.roles.task == "regression":
-            if split == "train":
-                self.target_moments.add(targets.to_numpy().reshape(-1, 1))
             return
         counts = _counts(targets)
         scanned.classes.update(counts)
@@ -231,9 +229,10 @@ def _counts(values: pa.Array) -> dict[str | int | bool, int]:
 
 def _limit(what: str, number: int, most: int, column: str) -> None:
     if number > most:
+        task = " If it is a number to predict: --task regression" if what == "classes" else ""
         raise DataError(
             f"column '{column}' has more than {most:,} {what}",
-            "name another column, or put values together into fewer",
+            f"name another column, or put values together into fewer.{task}",
         )
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from orchestrator.datasets.prepare import prepare
 from orchestrator.datasets.prepared import PreparedData, open_prepared
-from orchestrator.datasets.shard_file import max_bytes, open_shard
+from orchestrator.datasets.shard_file import ShardSize, max_bytes, open_shard
 from tests.unit.datasets.idx_files import write_idx_files
 from tests.unit.simulated import tiny_shape
 from workers.errors import DataError
@@ -135,5 +135,5 @@ def test_no_shard_that_we_cut_comes_near_the_limit(
     table = pa.table({"image": images, "label": pa.array(np.zeros(rows, np.uint8))})
     file = io.BytesIO()
     pq.write_table(table, file, compression=compression)
-    assert len(file.getvalue()) < max_bytes(shape, rows) / 1.5
-    open_shard(file.getvalue(), shape, rows)
+    assert len(file.getvalue()) < max_bytes(shape, ShardSize(rows, 0)) / 1.5
+    open_shard(file.getvalue(), shape, ShardSize(rows, 0))

@@ -219,7 +219,7 @@ def test_the_provenance_that_a_run_writes_can_be_compared(tmp_path: Path) -> Non
     spec = tiny_spec(tmp_path, **{"training.seed": 3})
     run = runs.create_run(Storage(spec.storage), "r", spec.to_yaml(), "local")
     job = make_plan(run, spec, 1, lambda gpu: "fp32").job
-    run.write_json(run.PROVENANCE, provenance(job, "local", tmp_path))
+    run.write_json(run.PROVENANCE, provenance(job, "local", tmp_path, {}))
     facts = trace_of(run).facts
     assert len(facts["source_sha256"]) == 64
     assert (facts["seed"], facts["precision"]) == (3, "fp32")

@@ -114,17 +114,22 @@ def check(data: PreparedData, num_rows: int, options: dict[str, Any]) -> None:
     for split in SPLITS:
         for shard in range(shape.num_shards):
             part = rows_from_table(data.table(split, shard), shape)
-            batch = part.batch(shape.input.max_length)
-            wanted = (len(range(shard, shape.num_rows(split), shape.num_shards)),)
+            num_rows_here = len(range(shard, shape.num_rows(split), shape.num_shards))
+            assert len(part) == num_rows_here
+            if not num_rows_here:
+                continue
+            batch = part.batch()
             assert isinstance(shape.input, VectorInput | TokenInput)
-            wanted += (shape.input.max_length,)
+            lengths = batch.lengths_N
+            longest = shape.input.max_length if lengths is None else int(lengths.max())
+            assert shape.input.min_length <= longest <= shape.input.max_length
             if isinstance(shape.input, VectorInput):
-                wanted += (shape.input.num_features,)
+                assert batch.inputs.shape == (num_rows_here, longest, shape.input.num_features)
                 is_missing = bool(batch.inputs.isnan().any())
                 assert not is_missing or options.get("missing") == "zero"
             else:
-                assert not len(batch) or int(batch.inputs.max()) < shape.input.vocabulary_size
-            assert batch.inputs.shape == wanted
+                assert batch.inputs.shape == (num_rows_here, longest)
+                assert int(batch.inputs.max()) < shape.input.vocabulary_size
             assert part.targets_N.isfinite().all()
     if isinstance(shape.input, VectorInput):
         assert all(math.isfinite(number) for number in (*shape.input.mean, *shape.input.std))

@@ -6,9 +6,9 @@ import pytest
 
 from orchestrator.datasets.options import TableOptions
 from orchestrator.datasets.tables import files as files_module
-from orchestrator.datasets.tables.cut import cut_tables
-from orchestrator.datasets.tables.files import absolute, find_tables
 from orchestrator.datasets.tables import prepare as prepare_module
+from orchestrator.datasets.tables.cut import cut_tables
+from orchestrator.datasets.tables.files import absolute_uri, find_tables
 from tests.unit.datasets.tables.made import cut, rows, write
 from workers.errors import DataError, InputError
 
@@ -81,8 +81,8 @@ def test_credentials_in_a_uri_are_refused_and_not_shown() -> None:
 
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert absolute("d/*.parquet") == f"{tmp_path}/d/*.parquet"
-    assert absolute("s3://bucket/x") == "s3://bucket/x"
+    assert absolute_uri("d/*.parquet") == f"{tmp_path}/d/*.parquet"
+    assert absolute_uri("s3://bucket/x") == "s3://bucket/x"
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(

@@ -66,7 +66,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "a NaN target": (
         {"y": with_row(9, float("nan"), [0.5] * 12)},
         {},
-        "the target 'y' has a value NaN in row 9 ",
+        "the target 'y' is NaN in row 9 ",
         "finite",
     ),
     "no class": (
@@ -126,7 +126,7 @@ def test_a_bad_table_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_texts_as_numbers_and_numbers_as_tokens_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", rows())
-    with pytest.raises(InputError, match="model.embedding_size needs tokens"):
+    with pytest.raises(InputError, match="embedding_size needs tokens"):
         cut(path, as_tokens=True)
 
 

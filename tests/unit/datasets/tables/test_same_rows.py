@@ -1,5 +1,6 @@
-"""The fingerprint and the digest say whether two data sets are the same, and whether in one order."""
+"""The fingerprint and the digest say whether data sets are the same, and in the same order."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_the_same_rows_in_other_files_are_the_same_data_set(
     for old in folder.glob("*"):
         old.unlink()
     bounds = [0, *ends, N]
-    for number, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for number, (start, end) in enumerate(itertools.pairwise(bounds)):
         part = table.slice(start, end - start)
         write(folder / f"{number}.parquet", part, row_group_size=group, compression=compression)
     shape = cut(folder, num_shards=num_shards).shape

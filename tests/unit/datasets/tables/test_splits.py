@@ -70,7 +70,7 @@ def test_separate_tables_are_the_splits(tmp_path: Path) -> None:
     test = write(
         tmp_path / "t" / "b.parquet", {"x": sequences(5), "y": [float(i) for i in range(5)]}
     )
-    data = cut(path, test=str(test), validation=f"parquet:{test.parent}")
+    data = cut(path, test=str(test), validation=str(test.parent))
     assert counts(data) == (N, 5, 5)
     assert data.origin.splits["test"] == f"the rows of {test}" and data.origin.num_files == 3
     some = cut(path, test=str(test), validation_fraction=0.3)
@@ -98,5 +98,5 @@ def test_a_column_split_that_holds_no_texts_is_not_used(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", many(split=[0, 1] * (N // 2)))
     data = cut(path, target="y")
     assert any("does not hold texts" in note for note in data.origin.notes)
-    with pytest.raises(InputError, match="dataset.split must be texts"):
+    with pytest.raises(InputError, match="must be texts"):
         cut(path, target="y", split="split")
