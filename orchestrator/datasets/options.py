@@ -37,7 +37,8 @@ class TableOptions(Config):
     """The shares of the rows, or of the groups, that make up a split which nothing else names."""
     id: Name | None = None
     """The column that identifies a row. Its hash decides the row's split, so that a row keeps its
-    split when others are added. Null: the hash of the row's content decides."""
+    split when others are added. Null: a column named `id`, if there is one; without any, the hash
+    of the row's content decides."""
     group: Name | None = None
     """The column that says to whom or what a row belongs, such as a patient or a device. All rows
     of a group are in one split."""

@@ -2,14 +2,21 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.data.inspect import inspect_command
+from orchestrator.cli.data.table_flags import table_options, table_options_from
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.completion_values import datasets
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.datasets.options import TableOptions
+    from orchestrator.datasets.prepared import PreparedData
 
 _IS_COUNT = re.compile(r"[0-9]{1,18}")
 
@@ -19,6 +26,9 @@ def data_command() -> None:
     """Prepare data sets."""
 
 
+data_command.add_command(inspect_command)
+
+
 @data_command.command("prepare")
 @click.option(
     "--dataset",
@@ -26,8 +36,9 @@ def data_command() -> None:
     show_default=True,
     metavar="NAME",
     shell_complete=datasets,
-    help="Data set: mnist, fashion-mnist, kmnist or mnist-sample.",
+    help="Data set: mnist, fashion-mnist, kmnist, mnist-sample, or parquet:URI.",
 )
+@table_options
 @click.option(
     "--data-dir",
     envvar="RNNJOB_DATA_DIR",
@@ -60,12 +71,15 @@ def prepare_command(
     validation_rows: str,
     force: bool,
     as_json: bool,
+    tokens: bool,
+    assignments: tuple[str, ...],
+    **flags: str | None,
 ) -> None:
     """Cut a data set into Parquet shards.
 
     rnnjob submit does this by itself when it is needed.
     """
-    from orchestrator.datasets.prepare import prepare
+    from orchestrator.datasets.options import TABLE_PREFIX
 
     if num_shards < 1:
         raise InputError(f"--num-shards is {num_shards}", "use at least 1")
@@ -73,8 +87,11 @@ def prepare_command(
         raise InputError(
             f"--validation-rows is '{validation_rows}'", "give a number of rows, or auto"
         )
-    held_out = validation_rows if validation_rows == "auto" else int(validation_rows)
-    data = prepare(dataset, data_dir, num_shards, held_out, force=force)
+    options = table_options_from(assignments, flags)
+    if dataset.startswith(TABLE_PREFIX):
+        data = _prepare_tables(dataset, options, tokens, num_shards, force)
+    else:
+        data = _prepare_images(dataset, options, data_dir, num_shards, validation_rows, force)
     data.verify()
     if as_json:
         content = data.shape.model_dump()
@@ -89,3 +106,37 @@ def prepare_command(
     )
     echo(f"fingerprint {shape.fingerprint}")
     echo(f"in {data.folder.where()}")
+
+
+def _prepare_tables(
+    name: str, options: "TableOptions", as_tokens: bool, num_shards: int, force: bool
+) -> "PreparedData":
+    from orchestrator.datasets.options import TABLE_PREFIX
+    from orchestrator.datasets.tables.files import absolute_uri
+    from orchestrator.datasets.tables.prepare import prepare_tables
+
+    name = TABLE_PREFIX + absolute_uri(name.removeprefix(TABLE_PREFIX))
+    data = prepare_tables(name, options, as_tokens, num_shards, force=force)
+    for note in data.origin.notes:
+        echo(note, err=True)
+    return data
+
+
+def _prepare_images(
+    name: str,
+    options: "TableOptions",
+    data_dir: Path | None,
+    num_shards: int,
+    validation_rows: str,
+    force: bool,
+) -> "PreparedData":
+    from orchestrator.datasets.options import TABLE_PREFIX
+    from orchestrator.datasets.prepare import prepare
+
+    if given := options.model_dump(exclude_defaults=True):
+        raise InputError(
+            f"dataset.{min(given)} is for tables, the data set is {name}",
+            f"leave it out, or name tables: --dataset {TABLE_PREFIX}URI",
+        )
+    held_out = validation_rows if validation_rows == "auto" else int(validation_rows)
+    return prepare(name, data_dir, num_shards, held_out, force=force)

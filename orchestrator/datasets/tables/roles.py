@@ -14,6 +14,8 @@ from workers.errors import DataError
 
 _SPLIT = "split"
 """The column that names splits, if the spec names none."""
+_ID = "id"
+"""The column that identifies rows, if the spec names none."""
 _SHOWN = 12
 """The most columns that an error lists."""
 
@@ -38,10 +40,10 @@ class Roles:
     def is_tokens(self) -> bool:
         return self.items != "numbers"
 
-    @property
-    def columns(self) -> list[str]:
-        """The columns that are read from the table, without the split."""
-        named = [*self.inputs, self.target, self.id, self.group]
+    def columns(self, is_split: bool) -> list[str]:
+        """Return the columns that are read of a table. `is_split`: its rows are to be split."""
+        named = [*self.inputs, self.target, self.group]
+        named += [self.id, self.split] if is_split else []
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -57,7 +59,8 @@ def find_roles(schema: pa.Schema, options: TableOptions, as_tokens: bool) -> Rol
         if name is not None:
             _check_key(schema, name, key)
     split = _split(schema, options, notes)
-    others = [name for name in (options.id, options.group, split) if name is not None]
+    row_id = _id(schema, options, notes)
+    others = [name for name in (row_id, options.group, split) if name is not None]
     inputs = options.inputs or (_the_input(schema, others, notes),)
     items = _items(schema, inputs, as_tokens, notes)
     target = options.target or _the_target(schema, [*inputs, *others], notes)
@@ -67,7 +70,7 @@ def find_roles(schema: pa.Schema, options: TableOptions, as_tokens: bool) -> Rol
     if task == "auto":
         task = "regression" if found == "float" else "classification"
         notes.append(f"the target '{target}' ({_type(schema, target)}) makes it a {task}")
-    return Roles(inputs, items, target, found, task, options.id, options.group, split, tuple(notes))
+    return Roles(inputs, items, target, found, task, row_id, options.group, split, tuple(notes))
 
 
 def check_alike(
@@ -135,6 +138,15 @@ def _split(schema: pa.Schema, options: TableOptions, notes: list[str]) -> str | 
         return None
     notes.append("the column 'split' names the split of each row")
     return _SPLIT
+
+
+def _id(schema: pa.Schema, options: TableOptions, notes: list[str]) -> str | None:
+    taken = (options.target, options.split, options.group, *options.inputs)
+    if options.id is not None or _ID not in schema.names or _ID in taken:
+        return options.id
+    _check_key(schema, _ID, "dataset.id")
+    notes.append("the column 'id' identifies the rows")
+    return _ID
 
 
 def _the_input(schema: pa.Schema, taken: Iterable[str | None], notes: list[str]) -> str:

@@ -71,7 +71,7 @@ class Scan:
         self.token_counts: Counter[str | int] = Counter()
         self.num_features = 0
         self.moments: Moments | None = None
-        self.rule = SplitRule(self.roles.split, self._named_splits(main), options)
+        self.rule = SplitRule(self.roles, self._named_splits(main), options)
         for split, source in tables.items():
             for file in source.files:
                 self._read(source, file, None if split == "train" else split)
@@ -97,11 +97,9 @@ class Scan:
         check_alike(_schema(source, file), file.name, columns, self._schema, self._first_file.name)
 
     def _read(self, source: Tables, file: TableFile, only: str | None) -> None:
-        columns = self.roles.columns
-        if only is None and self.roles.split is not None:
-            columns.append(self.roles.split)
+        columns = self.roles.columns(is_split=only is None)
         self._check_alike(source, file, columns)
-        for first, batch in source.batches(file, list(dict.fromkeys(columns))):
+        for first, batch in source.batches(file, columns):
             where = _where(file, first)
             with reading(source.uri, file.name):
                 table = {name: batch.column(name) for name in batch.schema.names}

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.datasets.options import TableOptions
+from orchestrator.datasets.tables.roles import Roles
 from workers.data.kinds import SPLITS
 from workers.data.sequences import Where
 from workers.errors import DataError, InputError
@@ -43,7 +44,7 @@ def split_of(text: object, column: str, where: str) -> str:
 class SplitRule:
     """How the rows of the first table are split."""
 
-    column: str | None
+    roles: Roles
     named_by_column: frozenset[str]
     """The splits that the column names for some row."""
     options: TableOptions
@@ -56,7 +57,7 @@ class SplitRule:
         for split, uri in self._uris.items():
             if split in self.named_by_column:
                 raise InputError(
-                    f"the {split} rows are those of {uri}, and column '{self.column}' names "
+                    f"the {split} rows are those of {uri}, and column '{self.roles.split}' names "
                     f"{split} rows, too",
                     f"leave one out: --set dataset.{split}=null, or remove the rows",
                 )
@@ -110,16 +111,14 @@ class SplitRule:
     def described(self) -> Mapping[str, str]:
         """Return, for each split, how its rows were told from others, for the record."""
         by = "content of the row"
-        if self.options.id is not None:
-            by = f"column '{self.options.id}'"
-        if self.options.group is not None:
-            by = f"column '{self.options.group}'"
+        if column := self.roles.group or self.roles.id:
+            by = f"column '{column}'"
         told = {"train": "the other rows"}
         for split in SPLITS:
             if split in self._uris:
                 told[split] = f"the rows of {self._uris[split]}"
             elif split in self.named_by_column:
-                told[split] = f"column '{self.column}'"
+                told[split] = f"column '{self.roles.split}'"
             elif split in self.fractions:
                 told[split] = f"{self.fractions[split]:g} of the other rows, by a hash of the {by}"
         return told

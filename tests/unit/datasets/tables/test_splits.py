@@ -39,7 +39,7 @@ def test_a_split_column_names_the_splits_in_any_usual_word(tmp_path: Path) -> No
 
 def test_a_row_keeps_its_split_when_others_are_added_or_moved(tmp_path: Path) -> None:
     ids = [f"row-{row}" for row in range(N)]
-    data = cut(write(tmp_path / "a.parquet", many(id=ids)), id="id", target="y")
+    data = cut(write(tmp_path / "a.parquet", many(id=ids)))
     assert 150 < data.shape.train_rows < 175
     backwards = {name: list(column)[:0:-1] for name, column in many(id=ids).items()}  # type: ignore
     fewer = cut(write(tmp_path / "b.parquet", backwards), id="id", target="y")
