@@ -18,6 +18,7 @@ from orchestrator import runs
 from orchestrator.cluster.kuberay.client_code import ClientCode, publish
 from orchestrator.cluster.kuberay.code_bootstrap import read_wheel
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
+from tests.unit.datasets.tables.made import cut, rows, write
 from tests.unit.runs.whole_records import epoch, start, step
 from tests.unit.simulated import single, tiny_job
 from tests.unit.workers.checkpoints.expectations import expected_like
@@ -92,6 +93,21 @@ def dead_port() -> int:
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize("glob", ["", "/*/*.parquet", "/new/b.parquet"])
+def test_tables_are_read_from_there(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, glob: str
+) -> None:
+    monkeypatch.setenv("RNNJOB_CACHE_DIR", str(tmp_path / "cache"))
+    path = write(tmp_path / "here" / "b.parquet", rows())
+    storage.write("new/b.parquet", path.read_bytes())
+    storage.write("new/_SUCCESS", b"")
+    base, mark, query = storage.uri.partition("?")
+    there = cut(f"{base}{glob}{mark}{query}")
+    assert there.shape.fingerprint == cut(path).shape.fingerprint
+    storage.write("new/b.parquet", write(path, rows(24)).read_bytes())
+    assert cut(f"{base}{glob}{mark}{query}").shape.train_rows == 12
 
 
 def all_files(storage: Storage, name: str = "") -> dict[str, bytes]:

@@ -39,8 +39,11 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
-def is_list_of_dictionary(kind: pa.DataType) -> bool:
-    return is_list(kind) and types.is_dictionary(kind.value_type)
+def innermost(kind: pa.DataType) -> pa.DataType:
+    """Return what lists, and lists of lists, hold in the end."""
+    while is_list(kind):
+        kind = kind.value_type
+    return kind
 
 
 def form(kind: pa.DataType) -> Form | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from workers.data.columns import is_list_of_dictionary
+from workers.data.columns import innermost, is_list
 from workers.data.sequences import first_line
 from workers.errors import DataError, StorageError
 from workers.storage.storage import open_file_system
@@ -100,7 +100,8 @@ class Tables:
 def _parts(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
     size, num_groups = batch_rows(file.metadata), file.metadata.num_row_groups
     groups = [list(range(num_groups))]
-    if any(is_list_of_dictionary(field.type) for field in file.schema_arrow):
+    kinds = [field.type for field in file.schema_arrow if is_list(field.type)]
+    if any(pa.types.is_dictionary(innermost(kind)) for kind in kinds):
         # pyarrow cannot put together what two row groups have of such a column.
         groups = [[number] for number in range(num_groups)]
     for group in groups:

@@ -10,7 +10,7 @@ from orchestrator.datasets.cache import cache_errors, default_cache
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.datasets.tables.files import Tables
 from orchestrator.datasets.tables.kinds import input_kind, target_kind
-from orchestrator.datasets.tables.prepare import tables_of
+from orchestrator.datasets.tables.prepare import flags_of, tables_of
 from orchestrator.datasets.tables.roles import Roles
 from orchestrator.datasets.tables.scan import Scan
 from orchestrator.datasets.tables.statistics import column_statistics
@@ -21,7 +21,6 @@ _NUM_SHARDS = 8
 """The default of `dataset.num_shards`."""
 _EMBEDDING_SIZE = 32
 _IMBALANCE = 20
-_FLAGS = ("inputs", "target", "task", "validation", "test")
 Json = dict[str, Any]
 
 
@@ -105,24 +104,14 @@ def _roles(roles: Roles) -> dict[str, str]:
 def _submit(uri: str, options: TableOptions, content: Json) -> str:
     """Return the command that trains on the tables."""
     roles = {c["role"]: c["name"] for c in content["columns"] if c["role"] is not None}
-    given = {key: getattr(options, key) for key in options.model_dump(exclude_defaults=True)}
-    if "target" in roles:
-        given.setdefault("target", roles["target"])
-    words = ["rnnjob", "submit", "--local", "--dataset", TABLE_PREFIX + uri]
-    sets: Json = {}
-    for key, value in given.items():
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
-        if key in _FLAGS:
-            words += [f"--{key}", text]
-        else:
-            sets[f"dataset.{key}"] = text
-    if "vocabulary" in content:
-        sets["model.embedding_size"] = _EMBEDDING_SIZE
+    if options.target is None and "target" in roles:
+        options = options.model_copy(update={"target": roles["target"]})
+    words = ["rnnjob", "submit", "--local", "--dataset", TABLE_PREFIX + uri, *flags_of(options)]
     rows = {split: each["rows"] for split, each in content["splits"].items()}
+    if "vocabulary" in content:
+        words += ["--set", f"model.embedding_size={_EMBEDDING_SIZE}"]
     if 0 < rows.get("train", 0) < _NUM_SHARDS:
-        sets["dataset.num_shards"] = 1
+        words += ["--set", "dataset.num_shards=1"]
     if rows and not rows["validation"]:
-        sets["training.keep"] = "last"
-    for key, value in sets.items():
-        words += ["--set", f"{key}={value}"]
+        words += ["--set", "training.keep=last"]
     return shlex.join(words)

@@ -1,5 +1,6 @@
 """Open the tables that a URI names as a data set. They are cut into shards first, once."""
 
+import shlex
 from pathlib import Path
 
 from orchestrator.datasets.cache import cache_errors, cut_folder, cut_once, default_cache
@@ -9,6 +10,9 @@ from orchestrator.datasets.tables.cut import cut_tables
 from orchestrator.datasets.tables.files import Tables, find_tables
 from workers.errors import DataError
 from workers.storage.storage import Storage
+
+_FLAGS = ("inputs", "target", "task", "validation", "test")
+"""The options that have a flag of their own. Others are given with --set."""
 
 
 def prepare_tables(
@@ -50,7 +54,19 @@ def prepare_tables(
         decided_by = [name, digests, options.model_dump(mode="json"), as_tokens, num_shards]
         folder = cut_folder(cache, "tables", decided_by)
         cut_once(folder, cut, force)
-    return open_prepared(Storage(str(folder)), normalize, test_head_rows)
+    command = ["rnnjob", "data", "prepare", "--dataset", name, "--num-shards", str(num_shards)]
+    command += [*flags_of(options), *(["--tokens"] if as_tokens else []), "--force"]
+    return open_prepared(Storage(str(folder)), normalize, test_head_rows, shlex.join(command))
+
+
+def flags_of(options: TableOptions) -> list[str]:
+    """Return the flags of a command line that say the same as the options."""
+    flags = []
+    for key in options.model_dump(exclude_defaults=True):
+        value = getattr(options, key)
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        flags += [f"--{key}", text] if key in _FLAGS else ["--set", f"dataset.{key}={text}"]
+    return flags
 
 
 def tables_of(name: str, options: TableOptions) -> dict[str, Tables]:

@@ -110,9 +110,8 @@ class SplitRule:
 
     def described(self) -> Mapping[str, str]:
         """Return, for each split, how its rows were told from others, for the record."""
-        by = "content of the row"
-        if column := self.roles.group or self.roles.id:
-            by = f"column '{column}'"
+        column = self.roles.group or self.roles.id
+        by = "the row's content" if column is None else f"column '{column}'"
         told = {"train": "the other rows"}
         for split in SPLITS:
             if split in self._uris:
@@ -120,7 +119,7 @@ class SplitRule:
             elif split in self.named_by_column:
                 told[split] = f"column '{self.roles.split}'"
             elif split in self.fractions:
-                told[split] = f"{self.fractions[split]:g} of the other rows, by a hash of the {by}"
+                told[split] = f"a share of {self.fractions[split]:g}, by a hash of {by}"
         return told
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from orchestrator.datasets.tables.files import Tables
 from orchestrator.datasets.tables.roles import shown_type
-from workers.data.columns import family, is_list
+from workers.data.columns import family, innermost, is_list
 
 _MOST_VALUES = 1000
 """With more different values than these, a column's values are not counted."""
@@ -96,13 +96,7 @@ def column_statistics(tables: Tables) -> tuple[int, list[Column]]:
 
 def _can_read(schema: pa.Schema, name: str) -> bool:
     places = schema.get_all_field_indices(name)
-    return len(places) == 1 and not pa.types.is_nested(_leaf(schema.field(places[0]).type))
-
-
-def _leaf(kind: pa.DataType) -> pa.DataType:
-    while is_list(kind):
-        kind = kind.value_type
-    return kind
+    return len(places) == 1 and not pa.types.is_nested(innermost(schema.field(places[0]).type))
 
 
 def histogram(lengths: Counter[int]) -> dict[str, Any] | None:

@@ -141,7 +141,7 @@ def check(data: PreparedData, num_rows: int, options: dict[str, Any]) -> None:
 
 
 @given(tables(), options(), st.sampled_from([False, False, True]), st.sampled_from([1, 3]))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_any_table_is_cut_or_refused(
     tmp_path: Path, table: pa.Table, keys: dict[str, Any], as_tokens: bool, num_shards: int
 ) -> None:

@@ -52,9 +52,7 @@ def test_equal_rows_are_in_one_split(tmp_path: Path) -> None:
     data = cut(write(tmp_path / "a.parquet", {"x": x * 2, "y": y * 2}))
     parts = [members(data, split) for split in ("train", "validation", "test")]
     assert sum(map(len, parts)) == N // 2
-    assert (
-        data.origin.splits["test"] == "0.1 of the other rows, by a hash of the content of the row"
-    )
+    assert data.origin.splits["test"] == "a share of 0.1, by a hash of the row's content"
 
 
 def test_a_group_is_in_one_split(tmp_path: Path) -> None:
