@@ -3,9 +3,11 @@
 Keys and defaults are a contract: existing `job.yaml` files and scripts depend on them.
 """
 
-from typing import Annotated, Literal
+import json
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StrictBool, model_validator
 
 from workers.data.base import (
     MAX_FLOAT32,
@@ -14,7 +16,6 @@ from workers.data.base import (
     NonNegative,
     NonNegativeInt,
     Number,
-    Positive,
     PositiveInt,
 )
 from workers.data.kinds import SPLITS, DataShape
@@ -40,8 +41,27 @@ Metric = Literal["auto", "validation_accuracy", "validation_loss"]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
+def _finite_json(value: Any) -> Any:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError("write texts, finite numbers, booleans, lists and mappings") from error
+    return value
+
+
+_NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+CLASS_PATH = re.compile(rf"(?:(?P<file>[^\n]*\.py)|(?P<module>{_NAMES})):(?P<attribute>{_NAMES})")
+"""What makes a user's own model: a name in a file, or in a module of a package."""
+
+
+def _class_path(value: str) -> str:
+    if not (CLASS_PATH.fullmatch(value) and value.isprintable()):
+        raise ValueError("write FILE.py:NAME, or package.module:NAME")
+    return value
+
+
 class ModelConfig(Config):
-    """A recurrent network over sequences."""
+    """A recurrent network over sequences, or a model of the user's own."""
 
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     """`rnn` is the Elman network with tanh."""
@@ -68,6 +88,44 @@ class ModelConfig(Config):
     joined input and recurrent kernel, with biases of zero."""
     head_init: Literal["uniform", "normal"] = "uniform"
     """The first weights and bias of the output layer: within 1/sqrt(features), or normal(0, 1)."""
+
+    class_path: Annotated[str, AfterValidator(_class_path)] | None = None
+    """What makes a model of the user's own. The keys above but `read` are those of the built-in
+    model, and are then left as they are."""
+    init_args: Annotated[dict[str, JsonValue], BeforeValidator(_finite_json)] = Field(
+        default_factory=dict
+    )
+    """Arguments of what makes the user's own model, beside those that the data set gives."""
+    code_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """The hash of that model's code, in the form in which the run folder has it. It is written when
+    the job is submitted."""
+
+    @model_validator(mode="after")
+    def _is_one_model(self) -> "ModelConfig":
+        if self.class_path is None:
+            for key in ("init_args", "code_sha256"):
+                if getattr(self, key):
+                    raise ValueError(
+                        f"model.{key} is for a model of your own, and none is named"
+                        " | name what makes it: --model FILE.py:NAME"
+                    )
+            return self
+        of_built_in = set(type(self).model_fields) - set(_OF_OWN_MODELS)
+        changed = [key for key in sorted(of_built_in) if getattr(self, key) != _default(key)]
+        if changed:
+            raise ValueError(
+                f"{', '.join(f'model.{key}' for key in changed)}: keys of the built-in models, but"
+                f" model.class_path names {self.class_path}"
+                f" | leave them out, or give them to your model: model.init_args.{changed[0]}"
+            )
+        return self
+
+
+_OF_OWN_MODELS = ("class_path", "init_args", "code_sha256", "read")
+
+
+def _default(key: str) -> Any:
+    return ModelConfig.model_fields[key].default
 
 
 class AugmentConfig(Config):

@@ -5,11 +5,13 @@
     JobError                    exit 1   the job started and failed
     ├── InputError              exit 2   refused before anything was started or written
     │   ├── DataError                    a data set is missing, damaged or of the wrong form
+    │   ├── ModelError                   a model of the user's own cannot be trained
     │   └── RunExistsError               the run id is taken
     ├── StorageError            exit 1   the run folder cannot be read or written
     │   └── RefusedFileError             a file in it is too large, no file, or somewhere else
     ├── CheckpointError         exit 1   a checkpoint belongs to another job
     │   └── DamagedCheckpointError       one of its files is missing or was changed
+    ├── ModelFailedError        exit 1   the code of such a model raised an error in a step
     ├── SharedError             exit 1   all workers raise it at the same step; a retry is useless
     │   ├── DivergedError                the loss or the gradient is no longer finite
     │   ├── RowAccountError              the rows counted are not the rows of the split
@@ -52,6 +54,10 @@ class DataError(InputError):
     """A data set is missing, is damaged or does not have the form that training needs."""
 
 
+class ModelError(InputError):
+    """A model of the user's own cannot be imported or built, or does not keep to what it must."""
+
+
 class RunExistsError(InputError):
     """The storage already holds a run with that id."""
 
@@ -73,6 +79,10 @@ class CheckpointError(JobError):
 
 class DamagedCheckpointError(CheckpointError):
     """A file of a checkpoint is missing, or is not the file that was written."""
+
+
+class ModelFailedError(JobError):
+    """The code of a model of the user's own raised an error while it was trained."""
 
 
 class SharedError(JobError):

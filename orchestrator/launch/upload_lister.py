@@ -18,11 +18,11 @@ from orchestrator.launch.upload_rules import (
     read_patterns,
 )
 
-_LINK_OUT = "link out of the folder"
+LINK_OUT = "link out of the folder"
 _LINK_CIRCLE = "link to a folder above it"
 _NO_FILE = "neither file nor folder"
 _BAD_NAME = "name that Ray does not unpack"
-_NEVER_SENT = (_LINK_OUT, _LINK_CIRCLE, _NO_FILE, _BAD_NAME)
+_NEVER_SENT = (LINK_OUT, _LINK_CIRCLE, _NO_FILE, _BAD_NAME)
 """Reasons that --include does not lift."""
 
 
@@ -138,7 +138,7 @@ class Lister:
         if path.is_symlink():
             target = os.path.realpath(path)
             if not Path(target).is_relative_to(self._root):
-                return _LINK_OUT
+                return LINK_OUT
             if target in above.real_paths:
                 return _LINK_CIRCLE
         return "" if path.is_dir() or path.is_file() else _NO_FILE

@@ -4,6 +4,8 @@
 
     <storage>/<run_id>/
         job.yaml            the resolved spec                     written by the submitter
+        model_code/         the code of a user's own model        the submitter
+        model_code.json     the list of its files                 the submitter
         status.json         state, reason, attempt                the submitter, then the driver
         provenance.json     code, packages, hardware, data        the driver
         metrics.jsonl       a line per step, epoch, start         worker 0
@@ -61,6 +63,8 @@ class RunFolder:
     TENSORBOARD = "tensorboard"
     CHECKPOINTS = "checkpoints"
     MODEL = "model.safetensors"
+    MODEL_CODE = "model_code"
+    MODEL_FILES = "model_code.json"
     RESULT = "result.json"
     REPORT = "report.html"
     STOP = "stop.json"
