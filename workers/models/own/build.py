@@ -43,6 +43,11 @@ class Factory:
         parameters = self._parameters()
         named = {name for name, parameter in parameters.items() if parameter.kind in _NAMED}
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for name, parameter in parameters.items():
+            if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
+                raise self._refusal(
+                    f"it takes {name} only by position", "let it be given by name: remove the /"
+                )
         given = {name: value for name, value in self.offered.items() if name in named}
         for name in self.init_args:
             if name in given:
@@ -54,12 +59,8 @@ class Factory:
                 raise self._refusal(f"it takes no argument {name}", _near(name, named))
         arguments = {**given, **self.init_args}
         for name, parameter in parameters.items():
-            is_needed = parameter.default is parameter.empty
-            if parameter.kind is parameter.POSITIONAL_ONLY and is_needed:
-                raise self._refusal(
-                    f"it takes {name} only by position", "let it be given by name: remove the /"
-                )
-            if parameter.kind in _NAMED and is_needed and name not in arguments:
+            is_needed = parameter.default is parameter.empty and parameter.kind in _NAMED
+            if is_needed and name not in arguments:
                 raise self._missing(name)
         return arguments
 
