@@ -16,6 +16,7 @@ from workers.data.base import (
     NonNegative,
     NonNegativeInt,
     Number,
+    Positive,
     PositiveInt,
 )
 from workers.data.kinds import SPLITS, DataShape

@@ -71,6 +71,7 @@ class RayTrainer:
         self._check_may_wait = lambda: self._give_up_if_stopped_or_late(run, spec)
         self._connect(spec)
         log.info("connected to Ray")
+        self._try_own_model(run, spec)
         request = ResourceRequest.of(spec)
         group = placement_group([request.per_worker] * request.num_workers)
         try:
@@ -80,6 +81,17 @@ class RayTrainer:
         finally:
             remove_placement_group(group)
         log.info("there is capacity for the workers")
+
+    def _try_own_model(self, run: RunFolder, spec: JobSpec) -> None:
+        """Try a user's own model where that was not possible when the job was submitted."""
+        from orchestrator.driver.model_trial import try_in_task, try_run
+
+        if spec.model.class_path is None or not (self._private_dir is None or spec.env.pip):
+            return
+        is_here = self._private_dir is None  # on a cluster, this process has the job's packages
+        warnings = try_run(run.storage.uri) if is_here else try_in_task(run, spec.env.pip)
+        for warning in warnings:
+            log.warning("%s", warning)
 
     def _connect(self, spec: JobSpec) -> None:
         import ray
@@ -132,7 +144,9 @@ class RayTrainer:
 
         run = RunFolder.at(plan.job.run_uri).with_retries()
         failures_left = plan.spec.limits.max_failures - run.num_failures()
-        trainer = build_trainer(plan, failures_left)
+        # On a cluster, the workers inherit the packages of the job.
+        pip = plan.spec.env.pip if self._private_dir is not None else ()
+        trainer = build_trainer(plan, failures_left, pip)
         log.info("the shards are in Ray")
         try:
             return parse_result(

@@ -23,10 +23,12 @@ def preload() -> None:
     import ray.train.torch  # noqa: F401
 
 
-def build_trainer(plan: Plan, failures_left: int) -> Any:
+def build_trainer(plan: Plan, failures_left: int, pip: tuple[str, ...] = ()) -> Any:
     """Return the TorchTrainer of a job.
 
-    `failures_left`: how many more times the workers may fail before the job fails.
+    Args:
+        failures_left: how many more times the workers may fail before the job fails.
+        pip: the packages that Ray installs for the workers.
     """
     from ray.train import DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -63,11 +65,12 @@ def build_trainer(plan: Plan, failures_left: int) -> Any:
                 controller_failure_limit=-1,
             ),
             worker_runtime_env={
+                **({"pip": list(pip)} if pip else {}),
                 "env_vars": {
                     "OMP_NUM_THREADS": "1",
                     **(gpu_settings.ENVIRONMENT if spec.scaling.gpus_per_worker else {}),
                     **(loopback_group.interface() if is_on_loopback else {}),
-                }
+                },
             },
             callbacks=[_failure_log(job.run_uri)],
             logging_config=LoggingConfig(log_level="ERROR"),

@@ -8,7 +8,14 @@ from orchestrator.spec.job_spec import JobSpec
 from orchestrator.units import show_bytes
 from workers.errors import ModelError
 from workers.models.own.class_path import ClassPath
-from workers.models.own.code import MAX_BYTES, MAX_FILE_BYTES, MAX_FILES, ModelCode, is_safe
+from workers.models.own.code import (
+    MAX_BYTES,
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    ModelCode,
+    is_safe,
+    read_code,
+)
 from workers.records.run_folder import RunFolder
 
 _COMPILED = {".pyc", ".pyo", ".so", ".pyd", ".o", ".a", ".dll", ".dylib"}
@@ -35,6 +42,21 @@ def code_for(spec: JobSpec, stored: ModelCode | None = None) -> tuple[JobSpec, M
         )
     values = {"model.class_path": path.stored, "model.code_sha256": code.sha256}
     return spec.with_values(values), code
+
+
+def stored_code(run: RunFolder, spec: JobSpec) -> ModelCode | None:
+    """Return the code in a run's folder; None if the run has a built-in model.
+
+    Raises StorageError if it is not the code that the run was submitted with.
+    """
+    if spec.model.class_path is None:
+        return None
+    if spec.model.code_sha256 is None:
+        raise ModelError(
+            f"{run.storage.where(run.JOB)} names a model of its own, but no code",
+            "name a run whose folder is whole",
+        )
+    return read_code(run, spec.model.code_sha256)
 
 
 def collect(path: ClassPath) -> ModelCode:

@@ -23,6 +23,7 @@ from orchestrator.launch.request import (
     list_working_dir,
 )
 from orchestrator.launch.upload import Upload
+from orchestrator.spec.plan import read_spec
 from workers.errors import ClusterError
 from workers.records.run_folder import RunFolder
 from workers.secrets import HOOK, write_package
@@ -58,11 +59,11 @@ class RayJobsLauncher:
         return {
             "cluster": self.address,
             "fits": whether_it_fits(spec, nodes),
-            "request": self._request(run, job_id).to_json(),
+            "request": self._request(run, job_id, spec.env.pip).to_json(),
         }
 
-    def _request(self, run: RunFolder, job_id: str) -> JobRequest:
-        return build_request(job_id, run, self._shipping, self._working_dir)
+    def _request(self, run: RunFolder, job_id: str, pip: tuple[str, ...]) -> JobRequest:
+        return build_request(job_id, run, self._shipping, self._working_dir, pip)
 
     @cached_property
     def _working_dir(self) -> Upload | None:
@@ -75,7 +76,7 @@ class RayJobsLauncher:
 
         # Raises if there is no status: under the run's own id an earlier job may be known.
         job_id = runs.read_status(run).job_id or run.run_id
-        request = self._request(run, job_id)
+        request = self._request(run, job_id, read_spec(run).env.pip)
         if self.job(run) is not None:
             return
         with (

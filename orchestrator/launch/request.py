@@ -69,13 +69,18 @@ class JobRequest:
 
 
 def build_request(
-    job_id: str, run: RunFolder, shipping: Shipping, working_dir: Upload | None
+    job_id: str,
+    run: RunFolder,
+    shipping: Shipping,
+    working_dir: Upload | None,
+    pip: tuple[str, ...] = (),
 ) -> JobRequest:
     """Return the request that starts a run. The run's folder need not exist yet.
 
     Args:
         job_id: the job's submission id at Ray Jobs.
         working_dir: what is sent of `shipping.working_dir`; see `list_working_dir`.
+        pip: the packages that Ray installs for the job.
 
     Raises InputError if a folder is larger than Ray's limit.
     """
@@ -84,6 +89,8 @@ def build_request(
         "py_modules": [str(folder) for folder in folders],
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S), **shipping.env},
     }
+    if pip:
+        runtime_env["pip"] = list(pip)
     if working_dir:
         runtime_env["working_dir"] = str(working_dir.folder)
     arguments = [run.storage.uri, *([] if job_id == run.run_id else [job_id])]

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator import runs
 from orchestrator.launch.launcher import Launcher
-from orchestrator.launch.submission import Submission, fewest_workers
+from orchestrator.launch.model_code import stored_code
+from orchestrator.launch.submission import Submission, fewest_workers, try_own_model
 from orchestrator.runs import RunStatus
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import num_steps, open_data, read_spec
@@ -100,6 +101,8 @@ def check_resumption(run: RunFolder, launcher: Launcher, values: Mapping[str, An
     job_id = f"{run.run_id}.{num_resumes + 1}"
     destination = launcher.check(run, spec, job_id)
     data = open_data(spec, fewest_workers(spec, launcher))
+    code = stored_code(run, spec)
+    about_model = try_own_model(spec, code, data, launcher)
     if is_longer and spec.training.schedule != "constant":
         ends = [*before.training.earlier_ends, num_steps(before, data)]
         spec = spec.with_values({"training.earlier_ends": ends})
@@ -109,6 +112,8 @@ def check_resumption(run: RunFolder, launcher: Launcher, values: Mapping[str, An
         run.run_id,
         launcher,
         destination,
+        code,
+        about_model,
         status=status,
         job_id=job_id,
         before=before,
@@ -148,7 +153,11 @@ def _changed_keys(before: JobSpec, spec: JobSpec) -> list[str]:
         dict(_leaves(one.model_dump(mode="json", include=set(_SECTIONS_OF_THE_RESULT))))
         for one in (before, spec)
     )
-    return [key for key in new if old[key] != new[key] and key not in _KEYS_WITHOUT_EFFECT]
+    return [
+        key
+        for key in {**old, **new}
+        if old.get(key) != new.get(key) and key not in _KEYS_WITHOUT_EFFECT
+    ]
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

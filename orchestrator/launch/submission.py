@@ -9,13 +9,16 @@ from orchestrator import runs
 from orchestrator.datasets.options import TABLE_PREFIX
 from orchestrator.datasets.prepared import PreparedData
 from orchestrator.datasets.tables.files import absolute_uri
+from orchestrator.driver.model_trial import try_here
 from orchestrator.launch.launcher import Launcher
+from orchestrator.launch.model_code import code_for
 from orchestrator.launch.upload_note import describe_upload
 from orchestrator.runs.hardware import num_usable_cpus
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import num_steps, open_data
 from orchestrator.spec.sections import DatasetConfig
 from workers.errors import InputError, StorageError
+from workers.models.own.code import ModelCode, write_code
 from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
 
@@ -30,6 +33,10 @@ class Submission:
     launcher: Launcher
     destination: dict[str, Any]
     """What `Launcher.check` found out about the place where the job will run."""
+    code: ModelCode | None = None
+    """The code of the user's own model, if the job has one."""
+    about_model: tuple[str, ...] = ()
+    """What the trial of that model accepted, but what should be known."""
 
     @property
     def run(self) -> RunFolder:
@@ -52,9 +59,15 @@ class Submission:
         storage, launcher = Storage(self.spec.storage), self.launcher
         try:
             job_yaml = self.spec_for_launcher().to_yaml()
-            return runs.create_run(storage, self.run_id, job_yaml, launcher.mode, launcher.address)
+            return runs.create_run(
+                storage, self.run_id, job_yaml, launcher.mode, launcher.address, self._write_code
+            )
         except StorageError as error:
             raise InputError(error.cause, error.cure) from error
+
+    def _write_code(self, run: RunFolder) -> None:
+        if self.code:
+            write_code(run, self.code)
 
     def launch(self, run: RunFolder) -> None:
         """Start a run whose folder is written. If it cannot be started, undo `create_run`.
@@ -90,16 +103,17 @@ class Submission:
 
     def warnings(self) -> list[str]:
         """Return what will work, but not as well as one might think."""
+        warnings = list(self.about_model)
         _, most = self.spec.scaling.worker_range
         per_worker = self.spec.scaling.cpus_per_worker
         wanted = most * (1 if per_worker == "auto" else per_worker)
         usable = num_usable_cpus()
         if self.launcher.mode == runs.RAY and wanted > usable:
-            return [
+            warnings.append(
                 f"{most} workers want {wanted} CPUs, this machine has {usable}: they take turns, "
                 "which is good for a rehearsal and no faster"
-            ]
-        return []
+            )
+        return warnings
 
     def upload_note(self) -> list[str]:
         """Return what is sent of the working directory, in a few lines; nothing without one."""
@@ -126,19 +140,40 @@ class Submission:
         }
 
 
-def check_new_run(spec: JobSpec, launcher: Launcher, run_id: str | None = None) -> Submission:
+def check_new_run(
+    spec: JobSpec,
+    launcher: Launcher,
+    run_id: str | None = None,
+    stored_code: ModelCode | None = None,
+) -> Submission:
     """Check everything that can be known before a job starts, and prepare its data.
+
+    `stored_code`: the code of the run of which the job is a copy, if that has a model of its own.
 
     Raises JobError. Nothing is written then but the cut data set in the cache.
     """
     run_id = runs.new_run_id(spec.name) if run_id is None else run_id
     runs.check_run_id(run_id)
     spec = _with_absolute_paths(spec)
+    spec, code = code_for(spec, stored_code)
     run = RunFolder(Storage(spec.storage).child(run_id))
     destination = launcher.check(run, spec, run_id)
     data = open_data(spec, fewest_workers(spec, launcher))
     data.verify()
-    return Submission(spec, data, run_id, launcher, destination)
+    about_model = try_own_model(spec, code, data, launcher)
+    return Submission(spec, data, run_id, launcher, destination, code, about_model)
+
+
+def try_own_model(
+    spec: JobSpec, code: ModelCode | None, data: PreparedData, launcher: Launcher
+) -> tuple[str, ...]:
+    """Try the user's own model, if the job has one and this machine has all that it needs.
+
+    Else the driver does. Returns what is accepted, but should be known. Raises ModelError.
+    """
+    if code is None or launcher.address or (spec.env.pip and launcher.mode != runs.LOCAL):
+        return ()
+    return tuple(try_here(code, spec, data.shape))
 
 
 def fewest_workers(spec: JobSpec, launcher: Launcher) -> int:

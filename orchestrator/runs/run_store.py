@@ -49,9 +49,16 @@ def check_run_id(run_id: str) -> None:
 
 
 def create_run(
-    storage: Storage, run_id: str, job_yaml: str, mode: str, address: str = ""
+    storage: Storage,
+    run_id: str,
+    job_yaml: str,
+    mode: str,
+    address: str = "",
+    write_more: Callable[[RunFolder], None] = lambda run: None,
 ) -> RunFolder:
     """Create a run's folder with its spec and its first status. If that fails, nothing is left.
+
+    `write_more`: writes what else belongs there, before the status.
 
     Raises:
         InputError: the id cannot be one.
@@ -67,6 +74,7 @@ def create_run(
         )
     try:
         run.storage.write(run.JOB, job_yaml.encode())
+        write_more(run)
         now = time.time()
         status = RunStatus(run_id, QUEUED, mode, address=address, submitted_at=now, queued_at=now)
         if not address:

@@ -63,9 +63,11 @@ def build_spec(
         given = leaves(value, f"{key}.") if isinstance(value, dict) else [key]
         _let_epochs_win(tree, given)
         origins.update(dict.fromkeys(given, THE_SPEC))
+        _let_model_win(tree, given)
     for key, value in (flags or {}).items():
         set_key(tree, key, value)
         origins[key] = THE_SPEC
+    _let_model_win(tree, flags or {})
     _let_epochs_win(tree, flags or {})
     return validated(JobSpec, tree, origins)
 
@@ -74,6 +76,12 @@ def _let_epochs_win(tree: Tree, given: Collection[str]) -> None:
     """Remove `training.steps`, set by an earlier source, if `given` has `training.epochs` only."""
     if "training.epochs" in given and "training.steps" not in given:
         tree["training"].pop("steps", None)
+
+
+def _let_model_win(tree: Tree, given: Collection[str]) -> None:
+    """Remove the hash of an earlier source's model if `given` names another model."""
+    if "model.class_path" in given and "model.code_sha256" not in given:
+        tree["model"].pop("code_sha256", None)
 
 
 def load_spec(text: str, where: str) -> JobSpec:

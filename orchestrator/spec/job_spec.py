@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
-from orchestrator.spec.sections import DatasetConfig, LimitsConfig, ScalingConfig
+from orchestrator.spec.sections import DatasetConfig, EnvConfig, LimitsConfig, ScalingConfig
 from orchestrator.spec.tree import set_key
 from orchestrator.spec.validation import validated
 from workers.config import (
@@ -22,7 +22,10 @@ from workers.config import (
 )
 from workers.storage.credentials import refuse_credentials
 
-_NEW_KEYS = {"embedding_size", "loss", "class_weights", "label_smoothing"}
+_NEW_KEYS = {
+    "embedding_size", "loss", "class_weights", "label_smoothing",
+    "class_path", "init_args", "code_sha256",
+}  # fmt: skip
 """Keys that came after there were runs. They are in a fingerprint if they change anything, so that
 the fingerprints of older runs hold."""
 _MAX_EXTRA_SHARDS = 1000
@@ -40,6 +43,7 @@ class JobSpec(Config):
     scaling: ScalingConfig = ScalingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
+    env: EnvConfig = EnvConfig()
     log: LogConfig = LogConfig()
     storage: Annotated[str, Field(min_length=1)] = "./runs"
 
@@ -66,6 +70,11 @@ class JobSpec(Config):
                 f"workers {most} is above num_shards {shards}, and each worker needs a shard"
                 f" | take at most {shards} workers"
                 + (f", or more shards: --set dataset.num_shards={more}" if more else "")
+            )
+        if self.model.class_path is not None and self.training.bptt_steps:
+            raise ValueError(
+                f"training.bptt_steps {self.training.bptt_steps} is for the built-in models"
+                " | leave it out, and cut the gradient in your model's forward"
             )
         self._check_dataset()
         return self

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.units import parse_bytes, parse_duration
 from workers.config import Config, NonNegativeInt, PositiveInt
+from workers.storage.credentials import refuse_credentials
 
 
 def _duration_text(value: Any) -> Any:
@@ -127,6 +128,21 @@ class ScalingConfig(Config):
         """The fewest and the most workers."""
         low, _, high = str(self.workers).partition(":")
         return int(low), int(high or low)
+
+
+def _requirement(value: str) -> str:
+    if not value.isprintable() or not value.strip() or value.lstrip().startswith("-"):
+        raise ValueError("write requirements for pip, such as einops==0.8.1, and no options")
+    if "://" in value:
+        refuse_credentials(value)
+    return value
+
+
+class EnvConfig(Config):
+    """What the workers need beside rnnjob. It does not count as deciding the result."""
+
+    pip: tuple[Annotated[str, AfterValidator(_requirement)], ...] = ()
+    """Requirements that Ray installs for the job. With --local they must be installed already."""
 
 
 class LimitsConfig(Config):

@@ -91,6 +91,7 @@ def reproduce_command(
     Exit code 0: the runs are the same. 1: they differ, or the new run failed.
     """
     from orchestrator.cli.options.destination import launcher_for
+    from orchestrator.launch.model_code import stored_code
     from orchestrator.launch.submission import check_new_run
     from orchestrator.runs.comparison import again_id, steps_to_run, trace_of
 
@@ -115,7 +116,7 @@ def reproduce_command(
         verify_certificate=verify,
         verbose=verbose,
     )
-    job = check_new_run(spec, launcher, new_id)
+    job = check_new_run(spec, launcher, new_id, stored_code(run, spec))
     _run_and_compare(first, until, job, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
