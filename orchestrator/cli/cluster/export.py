@@ -77,6 +77,11 @@ def export_command(
             "export needs the system for which to write a manifest", "name it: --kuberay"
         )
     spec = spec_from(config, preset, assignments, flags)
+    if spec.model.class_path is not None or spec.env.pip:
+        raise InputError(
+            f"a manifest cannot carry {'a model of your own' if spec.model.class_path else 'env.pip'}",
+            "submit the job to the cluster that KubeRay runs: rnnjob submit --address URL",
+        )
     target = Target(
         ray_version=metadata.version("ray"),
         image=image,
