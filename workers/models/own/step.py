@@ -39,10 +39,18 @@ def forward(
         except (JobError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            place = line_of(error) or "see the workers' logs"
             raise ModelFailedError(
-                f"the model raised an error: {described(error)}", f"correct it: {place}"
+                f"the model raised an error: {described(error)}", _cure(error)
             ) from error
+
+
+def _cure(error: Exception) -> str:
+    if "captur" in str(error):  # a CUDA graph cannot record what the host has to wait for
+        return (
+            "on a GPU, forward must not ask for the value of a tensor (.item(), if, a boolean "
+            "index, pack_padded_sequence): take torch.where and gather"
+        )
+    return f"correct it: {line_of(error) or 'see the logs of the workers'}"
 
 
 def takes_lengths(model: nn.Module) -> bool:
