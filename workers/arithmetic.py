@@ -18,9 +18,10 @@ from workers.data.kinds import ImageInput
 from workers.data.random_rows import random_batch
 from workers.data.rows import Batch
 from workers.errors import ReplicaError
+from workers.models.build import model_of
 from workers.models.compute_copy import ComputeCopy
 from workers.models.noise import Noise
-from workers.models.recurrent import build_model
+from workers.models.own.facts import shortest
 from workers.models.sequences import hidden_outputs
 from workers.pieces import MICRO_BATCH_ROWS, piece_row, row_size, rules_of
 from workers.worker import Worker
@@ -48,7 +49,7 @@ def arithmetic_sha256(job: TrainJob, device: torch.device) -> str:
 
     It depends on the job, and on what computes it: the device, the libraries, their settings.
     """
-    model = build_model(job.model, job.data, job.training.seed, job.training.bptt_steps).to(device)
+    model = model_of(job).to(device)
     computing = ComputeCopy(model, job.training.precision, device)
     small = _with_small_images(job.model_copy(update={"augment": AugmentConfig()}))
     batch = _small_batch(small, device)
@@ -60,15 +61,21 @@ def arithmetic_sha256(job: TrainJob, device: torch.device) -> str:
 
 def _small_batch(job: TrainJob, device: torch.device) -> Batch:
     is_image = isinstance(job.data.input, ImageInput)
-    outputs = hidden_outputs(job, None if is_image else _MAX_STEPS)
+    max_steps = _MAX_STEPS
+    if job.model.class_path is not None:  # it may not be made for shorter sequences
+        max_steps = max(max_steps, shortest(job.data, job.model.read))
+    outputs = hidden_outputs(job, None if is_image else max_steps)
     num_rows = min(MICRO_BATCH_ROWS, job.rows_per_shard_step, _MAX_OUTPUTS // outputs)
-    return random_batch(job.data, max(1, num_rows), _MAX_STEPS, device)
+    return random_batch(job.data, max(1, num_rows), max_steps, device)
 
 
 def _with_small_images(job: TrainJob) -> TrainJob:
-    """Return the job with images of at most _MAX_STEPS time steps, if it has images."""
+    """Return the job with images of at most _MAX_STEPS time steps, if it has images.
+
+    A user's own model may be made for the size of the images.
+    """
     source, read = job.data.input, job.model.read
-    if not isinstance(source, ImageInput):
+    if not isinstance(source, ImageInput) or job.model.class_path is not None:
         return job
     height, width = source.height, source.width
     if read == "columns":

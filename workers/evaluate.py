@@ -3,6 +3,7 @@
 B rows of a part, N rows of a shard, L shards of this worker, K sums of a shard.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from workers.data.rows import Rows, ShardData
 from workers.data.target_rules import COMMON_SUMS, Metrics, TargetRules
 from workers.errors import RowAccountError
 from workers.gpu.shard_rows import block_rows
+from workers.models.own.step import evaluating
 from workers.models.sequences import model_outputs
 from workers.pieces import piece_rows, rules_of
 from workers.shard_threads import ShardThreads
@@ -59,7 +61,8 @@ def evaluate(
         shard_head_rows = max(0, -(-(num_head_rows - shard) // job.data.num_shards))
         return _shard_sums(model, job, rules, rows, shard_head_rows, worker.device)
 
-    rows_LK = torch.stack(threads.map(sums_of, list(worker.shards)))
+    with evaluating(model) if job.model.class_path else contextlib.nullcontext():
+        rows_LK = torch.stack(threads.map(sums_of, list(worker.shards)))
     sums = add_in_order(worker.gather(rows_LK)).tolist()
     num_rows, head_sum = sums[2:COMMON_SUMS]
     expected = job.data.num_rows(split)

@@ -88,7 +88,8 @@ def piece_row(
         loss = (rules.losses(outputs_BC, batch.targets_N) * is_row_B).sum()
         score, num_rows = (scores_B * is_row_B).sum(), is_row_B.sum()
     parameters = trained_parameters(model)
-    gradients = torch.autograd.grad(loss, parameters)
+    # A user's own model may have parameters that it does not use.
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     sums = torch.stack([loss.detach(), score, num_rows])
     sizes = [*(parameter.numel() for parameter in parameters), len(sums), NUM_SUMS - len(sums)]
     *parts, sums_of_row, flags = torch.split(row_N, sizes)

@@ -34,8 +34,9 @@ from workers.errors import DivergedError
 from workers.evaluate import Evaluation, evaluate
 from workers.gpu.settings import enable_determinism
 from workers.gradients import ControlFlags, Gradients, Step
+from workers.models.build import model_of
 from workers.models.cpu_kernels import bf16_kernels
-from workers.models.recurrent import build_model
+from workers.models.own.installed import code_of
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.pieces import rules_of
 from workers.records.metrics_log import MetricsLog, RecordSink
@@ -78,7 +79,8 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
         enable_determinism()
     # A fused backward pass uses the worker's CPUs as intra-op threads instead.
     threads = ShardThreads(1 if job.training.gradients == "fused" else job.cpus_per_worker)
-    with contextlib.closing(threads), bf16_kernels(job.training.precision, worker.device):
+    kernels = bf16_kernels(job.training.precision, worker.device)
+    with contextlib.closing(threads), kernels, code_of(job):
         loop = _Loop(job, worker, threads)
         loop.restore()
         with contextlib.ExitStack() as stack:
@@ -101,9 +103,7 @@ class _Loop:
         self.log: MetricsLog | None = None
         self.saver: Saver | None = None
         self.stop: StopRequest | None = None
-        self.model = build_model(
-            job.model, job.data, job.training.seed, job.training.bptt_steps
-        ).to(worker.device)
+        self.model = model_of(job).to(worker.device)
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.names = list(trained)
         self.optimizer = build_optimizer(job.training.optimizer, trained.values())

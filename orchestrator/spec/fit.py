@@ -45,6 +45,8 @@ def _check_input(spec: JobSpec, shape: DataShape) -> None:
                 raise InputError(
                     f"{key} is for images, {shape.name} has sequences", f"leave {key} out"
                 )
+    if spec.model.class_path is not None:
+        return
     size = spec.model.embedding_size
     if isinstance(source, TokenInput) and not size:
         raise InputError(

@@ -65,7 +65,9 @@ def test_a_dry_run_shows_the_packages_that_ray_will_install(cli: Cli) -> None:
 @pytest.mark.parametrize("mode", [["--address", "local"], []], ids=["cluster", "ray-here"])
 def test_ray_installs_what_the_model_needs(cli: Cli, mode: list[str]) -> None:
     wheel = _wheel(cli.cwd / "rnnjob_test_package-1.0-py3-none-any.whl")
-    text = EXAMPLE.read_text().replace("import torch\n", "import rnnjob_test_package\nimport torch\n")
+    text = EXAMPLE.read_text().replace(
+        "import torch\n", "import rnnjob_test_package\nimport torch\n"
+    )
     (cli.cwd / "net.py").write_text(text)
     try:
         here = cli(*JOB, "--local")
@@ -83,11 +85,9 @@ def _wheel(path: Path) -> Path:
     files = {
         f"{name}.py": "",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    lines = [
-        f"{file},sha256={_digest(text)},{len(text)}" for file, text in files.items()
-    ]
+    lines = [f"{file},sha256={_digest(text)},{len(text)}" for file, text in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*lines, f"{info}/RECORD,,"]) + "\n"
     with zipfile.ZipFile(path, "w") as archive:
         for file, text in files.items():

@@ -24,7 +24,8 @@ def random_batch(data: DataShape, num_rows: int, max_steps: int, device: torch.d
         steps = min(source.max_length, max_steps)
         size = (steps,) if isinstance(source, TokenInput) else (steps, source.num_features)
         if source.min_length < source.max_length:
-            lengths = torch.arange(num_rows) % steps + 1
+            fewest = min(source.min_length, steps)
+            lengths = fewest + torch.arange(num_rows) % (steps - fewest + 1)
     number = num_rows * int(np.prod(size))
     # numpy promises these words for ever.
     words = np.random.Philox(num_rows).random_raw(number + num_rows)

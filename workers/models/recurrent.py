@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from workers.config import DataShape, ModelConfig
 from workers.data.kinds import PADDING
 from workers.models.noise import NoiseSource, dropout
-from workers.models.sequences import SequenceShape, is_step, sequence_shape
+from workers.models.sequence_shape import SequenceShape, sequence_shape
+from workers.models.sequences import is_step
 from workers.seeds import Purpose, seed_of
 
 _CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}

@@ -3,46 +3,18 @@
 B rows, H height, W width, T time steps, F features of a time step, C outputs.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from workers.config import DataShape, TrainJob
-from workers.data.kinds import ImageInput, TokenInput, VectorInput
+from workers.config import TrainJob
+from workers.data.kinds import ImageInput, VectorInput
 from workers.data.rows import Batch
 from workers.models.augment import augment
 from workers.models.noise import NoiseSource
-
-
-@dataclass(frozen=True)
-class SequenceShape:
-    """What a model must know of the sequences that it reads."""
-
-    max_length: int
-    """The most time steps."""
-    has_lengths: bool
-    """Whether the sequences have different lengths, so that the model gets them."""
-    num_features: int
-    """The numbers of a time step; 1 for tokens."""
-    vocabulary_size: int
-    """How many numbers a token may have; 0 if the sequences are not tokens."""
-
-
-def sequence_shape(data: DataShape, read: str) -> SequenceShape:
-    """Return the form of a data set's sequences. `read`: what makes a time step of an image."""
-    source = data.input
-    if isinstance(source, ImageInput):
-        height, width = source.height, source.width
-        steps, features = {
-            "rows": (height, width), "columns": (width, height), "pixels": (height * width, 1)
-        }[read]  # fmt: skip
-        return SequenceShape(steps, False, features, 0)
-    has_lengths = source.min_length < source.max_length
-    if isinstance(source, TokenInput):
-        return SequenceShape(source.max_length, has_lengths, 1, source.vocabulary_size)
-    return SequenceShape(source.max_length, has_lengths, source.num_features, 0)
+from workers.models.own import step as own_step
+from workers.models.sequence_shape import sequence_shape
 
 
 def hidden_outputs(job: TrainJob, max_steps: int | None = None) -> int:
@@ -68,16 +40,29 @@ def model_outputs(
     if device.type == "cuda":
         if sequences.is_floating_point():
             sequences = sequences.to(next(model.parameters()).dtype)
-        on_gpu: Tensor = model(sequences, batch.lengths_N, noise)
-        return on_gpu.float()
+        return _call(model, sequences, batch.lengths_N, job, noise).float()
     with torch.autocast(
         device.type,
         dtype=torch.bfloat16,
         enabled=job.training.precision == "bf16",
         cache_enabled=False,  # threads would share the cache
     ):
-        outputs_BC: Tensor = model(sequences, batch.lengths_N, noise)
+        outputs_BC = _call(model, sequences, batch.lengths_N, job, noise)
     return outputs_BC.float()
+
+
+def _call(
+    model: nn.Module,
+    sequences: Tensor,
+    lengths_B: Tensor | None,
+    job: TrainJob,
+    noise: NoiseSource | None,
+) -> Tensor:
+    """Call the built-in model, or one of the user's own, which knows nothing of the noise."""
+    if job.model.class_path is not None:
+        return own_step.forward(model, sequences, lengths_B, noise)
+    outputs_BC: Tensor = model(sequences, lengths_B, noise)
+    return outputs_BC
 
 
 def _sequences(batch: Batch, job: TrainJob, noise: NoiseSource | None) -> Tensor:

@@ -78,8 +78,9 @@ def export_command(
         )
     spec = spec_from(config, preset, assignments, flags)
     if spec.model.class_path is not None or spec.env.pip:
+        what = "a model of your own" if spec.model.class_path else "env.pip"
         raise InputError(
-            f"a manifest cannot carry {'a model of your own' if spec.model.class_path else 'env.pip'}",
+            f"a manifest cannot carry {what}",
             "submit the job to the cluster that KubeRay runs: rnnjob submit --address URL",
         )
     target = Target(

@@ -22,6 +22,7 @@ R = TypeVar("R")
 _KEYS = {
     "dataset": "dataset.name",
     "data_dir": "dataset.data_dir",
+    "model": "model.class_path",
     "inputs": "dataset.inputs",
     "target": "dataset.target",
     "task": "dataset.task",
@@ -112,6 +113,12 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         metavar="DIR",
         help="Folder with the data set's idx files. Without it, they are downloaded.  "
         "[env: RNNJOB_DATA_DIR]",
+    ),
+    click.option(
+        "--model",
+        metavar="FILE.py:NAME",
+        help="Function or class that makes a model of your own, in a file, or in a package: "
+        "package.module:NAME. Its arguments: --set model.init_args.NAME=VALUE.",
     ),
     click.option("--epochs", type=int, help="Number of passes over the training rows."),
     click.option("--batch-size", type=int, help="Rows of one step, summed over all workers."),

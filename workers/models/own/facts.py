@@ -1,6 +1,7 @@
 """What a user's own model is told of a data set."""
 
-from workers.data.kinds import DataShape, ImageInput, TokenInput
+from workers.data.kinds import DataShape, ImageInput
+from workers.models.sequence_shape import sequence_shape
 
 
 def offered(data: DataShape, read: str) -> dict[str, int]:
@@ -8,27 +9,17 @@ def offered(data: DataShape, read: str) -> dict[str, int]:
 
     `read`: what makes one time step of an image.
     """
-    source = data.input
-    outputs = {"num_outputs": data.target.num_outputs}
-    if isinstance(source, TokenInput):
-        return {
-            **outputs,
-            "vocabulary_size": source.vocabulary_size,
-            "max_length": source.max_length,
-        }
-    if isinstance(source, ImageInput):
-        features, steps = {
-            "rows": (source.width, source.height),
-            "columns": (source.height, source.width),
-            "pixels": (1, source.height * source.width),
-        }[read]
-        return {**outputs, "num_features": features, "max_length": steps}
-    return {**outputs, "num_features": source.num_features, "max_length": source.max_length}
+    shape = sequence_shape(data, read)
+    of_input = (
+        {"vocabulary_size": shape.vocabulary_size}
+        if shape.vocabulary_size
+        else {"num_features": shape.num_features}
+    )
+    return {"num_outputs": data.target.num_outputs, "max_length": shape.max_length, **of_input}
 
 
 def shortest(data: DataShape, read: str) -> int:
     """Return the time steps of the shortest sequence."""
-    source = data.input
-    if isinstance(source, ImageInput):
-        return offered(data, read)["max_length"]
-    return source.min_length
+    if isinstance(data.input, ImageInput):
+        return sequence_shape(data, read).max_length
+    return data.input.min_length

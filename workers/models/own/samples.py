@@ -87,7 +87,8 @@ class Samples:
 
     def _values(self, num_rows: int, num_steps: int) -> Tensor:
         if self._tokens:
-            return torch.randint(
+            drawn = torch.randint(
                 UNKNOWN, self._tokens, (num_rows, num_steps), generator=self._generator
             )
+            return drawn.to(torch.int32)  # as in `workers.data.rows.Rows`
         return torch.randn(num_rows, num_steps, self._num_features, generator=self._generator)

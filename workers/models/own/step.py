@@ -1,8 +1,9 @@
 """One call of a user's own model: forward of a batch. B rows, T time steps, F features."""
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -42,6 +43,16 @@ def forward(
             raise ModelFailedError(
                 f"the model raised an error: {described(error)}", _cure(error)
             ) from error
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within this context, a model is in the mode of an evaluation. Threads may share it."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 def _cure(error: Exception) -> str:
