@@ -40,7 +40,7 @@ def _explained(
         return SpecError(f"unknown key '{short(dotted)}' in {where}", nearest(dotted, valid_keys))
     message = first["msg"].removeprefix("Value error, ")
     cause, _, cure = message.partition(" | ")
-    if not key:
+    if cure or not key:
         return SpecError(cause, cure or "see rnnjob submit --print-config")
     wanted = "; ".join(
         dict.fromkeys(
