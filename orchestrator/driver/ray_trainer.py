@@ -86,10 +86,13 @@ class RayTrainer:
         """Try a user's own model where that was not possible when the job was submitted."""
         from orchestrator.driver.model_trial import try_in_task, try_run
 
-        if spec.model.class_path is None or not (self._private_dir is None or spec.env.pip):
+        if spec.model.class_path is None:
             return
-        is_here = self._private_dir is None  # on a cluster, this process has the job's packages
-        warnings = try_run(run.storage.uri) if is_here else try_in_task(run, spec.env.pip)
+        warnings = []
+        if self._private_dir is None:  # on a cluster, this process has the packages of the job
+            warnings = try_run(run.storage.uri)
+        elif spec.env.pip:
+            warnings = try_in_task(run, spec.env.pip)
         for warning in warnings:
             log.warning("%s", warning)
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 RUNNING, SUCCEEDED, STOPPED = "running", "succeeded", "stopped"
 INFEASIBLE, WAITING, AUTOSCALING = "infeasible", "waiting", "autoscaling"
 AUTHENTICATION, VERSION, UNREACHABLE = "authentication", "version", "unreachable"
-CODE_SHIPPING, STORAGE, DATA = "code-shipping", "storage", "data"
+CODE_SHIPPING, STORAGE, DATA, MODEL = "code-shipping", "storage", "data", "model"
 OUT_OF_MEMORY, WORKER_LOST, DRIVER_DIED = "out-of-memory", "worker-lost", "driver-died"
 DIVERGED, TIME_LIMIT, UNKNOWN = "diverged", "time-limit", "unknown"
 
 _BY_ERROR = {
     "DataError": DATA,
     "DivergedError": DIVERGED,
+    "ModelError": MODEL,
+    "ModelFailedError": MODEL,
     "StorageError": STORAGE,
     "RowAccountError": DATA,
 }

@@ -55,7 +55,8 @@ class Expected:
         _check_forms(model, self.model)
         _check_forms(optimizer, self.optimizer)
         _check_forms(best, self.model if progress.best else {})
-        counts = [float(tensor) for tensor in optimizer.values() if tensor.dim() == 0]
+        # The moments of a parameter that is a single number have no axes either.
+        counts = [float(tensor) for name, tensor in optimizer.items() if name.endswith("/step")]
         if not all(math.isfinite(count) and count >= 0 for count in counts):
             raise ValueError("a count of the optimizer is not one")
 

@@ -121,6 +121,10 @@ def drill_command(
     _refuse("with --local", {**for_own_cluster, **for_any_cluster} if local else {})
     _refuse(f"with the existing cluster {cluster}", for_own_cluster if cluster else {})
     kinds = _kinds(faults, local, cluster)
+    if flags.get("model"):
+        raise InputError(
+            "a drill is of the job alone and takes no model of your own", "leave --model out"
+        )
     spec = spec_from(config, preset, assignments, flags, setup.DEFAULTS)
     shipping = shipping_from(
         working_dir, include, env, env_file, secret, None if local else cluster or "its own"

@@ -197,6 +197,8 @@ def test_a_refused_token_is_a_problem_of_authentication(refusal: ClusterError) -
     [
         ("DataError", categories.DATA),
         ("DivergedError", categories.DIVERGED),
+        ("ModelError", categories.MODEL),
+        ("ModelFailedError", categories.MODEL),
         ("StorageError", categories.STORAGE),
     ],
 )

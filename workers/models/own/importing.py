@@ -34,7 +34,8 @@ def imported(code: ModelCode, class_path: str, seed: int) -> Iterator[Any]:
     """Import the code, and return what `class_path` names.
 
     The code lies in a temporary folder within this context, from which it may import more of itself
-    and read its data. Afterwards the process has its own modules again.
+    and read its data. What it prints goes to stderr, since stdout may be for a JSON document.
+    Afterwards the process has its own modules again.
 
     Args:
         seed: of random numbers that the code draws while it is imported.
@@ -47,6 +48,7 @@ def imported(code: ModelCode, class_path: str, seed: int) -> Iterator[Any]:
     ) as name, contextlib.ExitStack() as stack:  # fmt: skip
         folder = Path(name).resolve()
         code.unpack(folder)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         with explained(f"the model {class_path} cannot be imported", code), seeded(seed):
             if path.file:
                 module = stack.enter_context(_file(folder / path.file, code))

@@ -88,6 +88,30 @@ def test_a_parameter_that_nothing_uses_is_trained_along(tmp_path: Path) -> None:
     assert train(job, single(job)).weights_sha256
 
 
+def test_a_checkpoint_holds_a_parameter_that_is_a_single_number(tmp_path: Path) -> None:
+    scaled = GOOD.replace(
+        "self.head = ", "self.scale = nn.Parameter(torch.tensor(1.0))\n        self.head = "
+    )
+    scaled = scaled.replace("return self.head(", "return self.scale * self.head(")
+    whole = own_job(tmp_path / "whole", code(scaled))
+    job = own_job(tmp_path / "stopped", code(scaled))
+    train(job, single(job, stop_after=2))
+    assert train(job, single(job)).weights_sha256 == train(whole, single(whole)).weights_sha256
+    starts = [r for r in RunFolder.at(job.run_uri).read_metrics() if r["kind"] == "start"]
+    assert [record["step"] for record in starts] == [0, 2]
+
+
+def test_what_a_model_prints_goes_to_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = GOOD.replace("h_BTH, _ =", "print('in forward')\n        h_BTH, _ =")
+    job = own_job(tmp_path, code(loud + "\nprint('at import')\n"))
+    train(job, single(job))
+    out, err = capsys.readouterr()
+    assert not out
+    assert "at import" in err and "in forward" in err
+
+
 def test_an_evaluation_drops_nothing_and_a_model_knows_that_it_is_one(tmp_path: Path) -> None:
     told = GOOD.replace(
         "h_BTH, _", "print('training' if self.training else 'evaluating')\n        h_BTH, _"
