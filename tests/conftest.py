@@ -121,6 +121,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory, temp_root: Path) -> di
         "RNNJOB_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         "RNNJOB_STATE_DIR": str(tmp_path_factory.mktemp("state")),
         "TMPDIR": str(temp_root),
+        "XDG_DATA_DIRS": str(temp_root / "share"),  # without the data sets of the system
     }
     return {**kept, **own, "NO_COLOR": "1"}
 

@@ -1,6 +1,7 @@
 """Find the source of a data set by its name.
 
-`mnist`, `fashion-mnist` and `kmnist` are idx files in a folder or downloaded by torchvision.
+`mnist`, `fashion-mnist` and `kmnist` are idx files in a folder, installed by a package of the
+system such as Debian's `dataset-fashion-mnist`, or downloaded by torchvision.
 `mnist-sample` is shipped with rnnjob.
 """
 
@@ -51,7 +52,9 @@ class Source:
 
 
 def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
-    """Return the source of a data set. Without `data_dir` it is downloaded into `cache`.
+    """Return the source of a data set.
+
+    Without `data_dir` it is downloaded into `cache`, unless the system has it installed.
 
     Raises:
         DataError: the name is unknown, a file is missing, or the download failed.
@@ -60,7 +63,11 @@ def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
         return _sample()
     if name not in _TORCHVISION_CLASS:
         raise DataError(f"no data set '{name}'", "choose one of " + ", ".join(NAMES))
-    files = _find_files(name, data_dir) if data_dir else _download(name, cache)
+    files = (
+        _find_files(name, data_dir)
+        if data_dir
+        else _find_local(name, cache) or _download(name, cache)
+    )
     digest = hashlib.sha256()
     for path in files:
         digest.update(hashlib.sha256(read_bytes(path)).digest())
@@ -119,10 +126,30 @@ def _find(folder: Path, stem: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
+def _installed_folders() -> list[Path]:
+    """Return the folders in which packages of the system install data sets.
+
+    Debian's are below /usr/share/datasets. XDG_DATA_DIRS names the folders like /usr/share.
+    """
+    shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
+    return [Path(folder, "datasets") for folder in shared.split(":") if folder.startswith("/")]
+
+
+def is_local(name: str, cache: Path) -> bool:
+    """Return whether a data set can be used without a download."""
+    return name == SAMPLE or (name in _TORCHVISION_CLASS and _find_local(name, cache) is not None)
+
+
+def _find_local(name: str, cache: Path) -> list[Path] | None:
+    """Return the idx files in the cache, or else those that the system has installed."""
+    for folder in (cache, *_installed_folders()):
+        with contextlib.suppress(DataError):
+            return _find_files(name, folder)
+    return None
+
+
 def _download(name: str, cache: Path) -> list[Path]:
-    """Return the idx files in the cache. torchvision downloads them if they are not there yet."""
-    with contextlib.suppress(DataError):
-        return _find_files(name, cache)
+    """Let torchvision download the idx files into the cache, and return them."""
     import torchvision.datasets
 
     cls = getattr(torchvision.datasets, _TORCHVISION_CLASS[name])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.doctor.check import FAIL, OK, WARN, Check, DoctorOptions
 from orchestrator.doctor.storage_trial import removing_new_folders, try_storage
-from workers.errors import DataError, JobError
+from workers.errors import JobError
 from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -82,11 +82,6 @@ def _first_shard(data: "PreparedData") -> Shard:
 def _is_here(name: str, data_dir: Path | None) -> bool:
     """Whether the data set can be used without a download."""
     from orchestrator.datasets.cache import default_cache
-    from orchestrator.datasets.sources import NAMES, SAMPLE, find_source
+    from orchestrator.datasets.sources import NAMES, is_local
 
-    if data_dir is None and name in NAMES and name != SAMPLE:
-        try:
-            find_source(name, default_cache(), default_cache())
-        except DataError:
-            return False
-    return True
+    return data_dir is not None or name not in NAMES or is_local(name, default_cache())

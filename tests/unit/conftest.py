@@ -19,10 +19,11 @@ settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cache and a state folder in tmp_path, no settings from the caller's environment, one
-    intra-op thread."""
+    """A cache and a state folder in tmp_path, no settings from the caller's environment, no data
+    sets of the system, one intra-op thread."""
     monkeypatch.setenv("RNNJOB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("RNNJOB_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
     for name in ("RNNJOB_DATA_DIR", "RNNJOB_STORAGE", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     before = torch.get_num_threads()

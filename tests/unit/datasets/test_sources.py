@@ -98,3 +98,27 @@ def test_the_samples_held_out_rows_hold_every_class(tmp_path: Path) -> None:
     held = Counter(train.labels[: 4000 // 12].tolist())
     assert len(held) == 10
     assert min(held.values()) >= 15
+
+
+@pytest.mark.parametrize("data_dir", ["share/datasets/fashion-mnist", "share/datasets", None])
+def test_the_folder_of_debians_package_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: str | None
+) -> None:
+    """dataset-fashion-mnist installs /usr/share/datasets/fashion-mnist/*.gz."""
+    arrays = write_idx_files(tmp_path / "share/datasets/fashion-mnist", zipped=True)
+    monkeypatch.setenv("XDG_DATA_DIRS", f"{tmp_path / 'none'}:{tmp_path / 'share'}")
+    folder = tmp_path / data_dir if data_dir else None
+    train, test = find_source("fashion-mnist", folder, tmp_path / "cache").read()
+    found = (train.images, train.labels, test.images, test.labels)
+    assert all(np.array_equal(a, b) for a, b in zip(found, arrays, strict=True))
+
+
+def test_what_was_downloaded_before_wins_over_what_the_system_has_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a package that is installed later changes no result."""
+    write_idx_files(tmp_path / "share/datasets/fashion-mnist", seed=5)
+    _, labels, _, _ = write_idx_files(tmp_path / "cache/FashionMNIST/raw", seed=9)
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
+    train, _ = find_source("fashion-mnist", None, tmp_path / "cache").read()
+    assert np.array_equal(train.labels, labels)
