@@ -5,13 +5,15 @@ the number of dimensions, the size of each dimension as 4 big-endian bytes, then
 row-major order (the last dimension varies fastest).
 """
 
+import contextlib
 import gzip
-import io
 import math
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,37 +33,85 @@ class Split:
     labels: NDArray[np.uint8]
 
 
+class IdxFile:
+    """An idx file of unsigned bytes that is open, so that its rows can be read a part at a time."""
+
+    def __init__(self, path: Path, stream: BinaryIO, num_dimensions: Sequence[int]) -> None:
+        """Read the header. Raises DataError if it is not that of so many dimensions."""
+        self._path, self._stream = path, stream
+        magic = _read(path, stream, 4)
+        expected = [bytes([0, 0, _UNSIGNED_BYTE, number]) for number in num_dimensions]
+        if magic not in expected:
+            numbers = " or ".join(f"0x{one.hex()}" for one in expected)
+            dimensions = " or ".join(map(str, num_dimensions))
+            raise DataError(
+                f"{path} has the magic number 0x{magic.hex()}, not {numbers}: "
+                f"it is not an idx file of bytes in {dimensions} dimensions",
+                _CURE,
+            )
+        sizes = _read(path, stream, 4 * magic[3])
+        size = 4 + 4 * magic[3]
+        if len(sizes) < size - 4:
+            raise DataError(
+                f"{path} is truncated: it has {4 + len(sizes)} bytes, but its header alone has "
+                f"{size}",
+                _CURE,
+            )
+        self.shape: tuple[int, ...] = struct.unpack(f">{magic[3]}I", sizes)
+        self._done, self._size = size, size + math.prod(self.shape)
+
+    def read(self, num_rows: int) -> NDArray[np.uint8]:
+        """Return the next rows: so many entries of the first dimension. Raises DataError."""
+        wanted = num_rows * math.prod(self.shape[1:])
+        data = _read(self._path, self._stream, wanted)
+        self._done += len(data)
+        if len(data) < wanted:
+            raise DataError(
+                f"{self._path} is truncated: {self._done:,} of the {self._promised}", _CURE
+            )
+        return np.frombuffer(data, np.uint8).reshape(num_rows, *self.shape[1:])
+
+    def check_end(self) -> None:
+        """Raise DataError if there is more behind the last row."""
+        if _read(self._path, self._stream, 1):
+            raise DataError(
+                f"{self._path} is too long: it has more than the {self._promised}", _CURE
+            )
+
+    @property
+    def _promised(self) -> str:
+        return f"{self._size:,} bytes that its header promises"
+
+
+@contextlib.contextmanager
+def open_idx(path: Path, *num_dimensions: int) -> Iterator[IdxFile]:
+    """Open an idx file of one of these numbers of dimensions. Raises DataError."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stream: BinaryIO = stack.enter_context(path.open("rb"))
+            is_zipped = stream.read(2) == b"\x1f\x8b"
+            stream.seek(0)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if is_zipped:
+            stream = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=stream)))
+        yield IdxFile(path, stream, num_dimensions)
+
+
 def read_idx(path: Path, num_dimensions: int) -> NDArray[np.uint8]:
     """Return the array in an idx file of unsigned bytes.
 
     Raises:
         DataError: the file is missing, has another format, is truncated or too long.
     """
-    stream = _open(path)
-    header = _read(path, stream, 4 + 4 * num_dimensions)
-    magic = header[:4]
-    expected = bytes([0, 0, _UNSIGNED_BYTE, num_dimensions])
-    if magic != expected:
-        raise DataError(
-            f"{path} has the magic number 0x{magic.hex()}, not 0x{expected.hex()}: "
-            f"it is not an idx file of bytes in {num_dimensions} dimensions",
-            _CURE,
-        )
-    size = 4 + 4 * num_dimensions
-    if len(header) < size:
-        raise DataError(
-            f"{path} is truncated: it has {len(header)} bytes, but its header alone has {size}",
-            _CURE,
-        )
-    shape = struct.unpack(f">{num_dimensions}I", header[4:])
-    wanted = math.prod(shape)
-    data = _read(path, stream, wanted + 1)
-    promised = f"{size + wanted:,} bytes that its header promises"
-    if len(data) < wanted:
-        raise DataError(f"{path} is truncated: {size + len(data):,} of the {promised}", _CURE)
-    if len(data) > wanted:
-        raise DataError(f"{path} is too long: it has more than the {promised}", _CURE)
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    with open_idx(path, num_dimensions) as file:
+        array = file.read(file.shape[0])
+        file.check_end()
+        return array
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"cannot read {path}: {error.strerror or error}", _CURE)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -69,16 +119,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}", _CURE) from error
+        raise _unreadable(path, error) from error
 
 
-def _open(path: Path) -> gzip.GzipFile | io.BytesIO:
-    data = read_bytes(path)
-    stream = io.BytesIO(data)
-    return gzip.GzipFile(fileobj=stream) if data[:2] == b"\x1f\x8b" else stream
-
-
-def _read(path: Path, stream: gzip.GzipFile | io.BytesIO, max_bytes: int) -> bytes:
+def _read(path: Path, stream: BinaryIO, max_bytes: int) -> bytes:
     """Return the next `max_bytes` bytes of a stream, or fewer at its end.
 
     A damaged header may promise far too many bytes, and a zipped file may unpack to far too many.
@@ -90,6 +134,8 @@ def _read(path: Path, stream: gzip.GzipFile | io.BytesIO, max_bytes: int) -> byt
             data += part
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is truncated or damaged: {error}", _CURE) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return bytes(data)
 
 

@@ -221,6 +221,15 @@ class Storage:
         with self._fs.open_output_stream(path) as stream:
             stream.write(data)
 
+    def upload(self, name: str, source: Path) -> None:
+        """Write a whole file atomically, with the content of a file of this machine."""
+
+        def put() -> None:
+            path = self._path(name, follow=False)
+            fs.copy_files(str(source), path, fs.LocalFileSystem(), self._fs)
+
+        self._do("write", name, put)
+
     def open_to_append(self, name: str) -> BinaryIO:
         """Open a file of a local folder to append to it. A remote storage cannot append.
 

@@ -8,6 +8,7 @@ import click
 
 from orchestrator.cli.data.inspect import inspect_command
 from orchestrator.cli.data.table_flags import table_options, table_options_from
+from orchestrator.cli.data.import_files import import_command
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.completion_values import datasets
 from orchestrator.cli.options.run import json_option
@@ -27,6 +28,7 @@ def data_command() -> None:
 
 
 data_command.add_command(inspect_command)
+data_command.add_command(import_command)
 
 
 @data_command.command("prepare")
