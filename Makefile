@@ -9,9 +9,11 @@ BIN := $(VENV)/bin
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
 
+# Of sktime, only its data are used. With all that it depends on, it would want an older pandas.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps sktime --constraint constraints.txt
 	touch $@
 
 demo: $(VENV)/installed       ## Train on the digits shipped with rnnjob, in one process

@@ -1,0 +1,1 @@
+"""Scripts that make the data of the worked examples in docs/examples.md."""
