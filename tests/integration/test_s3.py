@@ -1,6 +1,7 @@
 """Run folders on S3. A moto server on this machine stands for S3."""
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
@@ -17,6 +19,9 @@ from moto.server import ThreadedMotoServer
 from orchestrator import runs
 from orchestrator.cluster.kuberay.client_code import ClientCode, publish
 from orchestrator.cluster.kuberay.code_bootstrap import read_wheel
+from orchestrator.datasets.importing.csv_columns import CsvOptions
+from orchestrator.datasets.importing.csv_wide import read_wide
+from orchestrator.datasets.importing.writer import write_sequences
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
 from tests.unit.datasets.tables.made import cut, rows, write
 from tests.unit.runs.whole_records import epoch, start, step
@@ -143,6 +148,19 @@ def test_what_is_written_is_read_listed_and_deleted(storage: Storage) -> None:
     assert storage.list() == []
     with pytest.raises(FileNotFoundError):
         storage.read("keep")
+
+
+def test_imported_sequences_are_written_there(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,x0,x1\na,1,2\n")
+    sequences = read_wide([tmp_path / "rows.csv"], CsvOptions())
+    output = storage.child("new/rows.parquet").uri
+    written = write_sequences(sequences, output)
+    assert written.where == storage.where("new/rows.parquet")
+    data = storage.read("new/rows.parquet")
+    assert pq.read_table(io.BytesIO(data)).to_pylist() == [{"id": "a", "inputs": [1, 2]}]
+    assert storage.list("new") == ["rows.parquet"]
+    with pytest.raises(InputError, match="exists"):
+        write_sequences(sequences, output)
 
 
 def test_a_child_keeps_the_options_of_the_uri(storage: Storage, port: int) -> None:
