@@ -35,7 +35,8 @@ def test_it_says_what_was_written_and_how_to_go_on(folder: Path) -> None:
         "  target  string",
         "  split  string",
         "Next: rnnjob data inspect parquet:steps.parquet",
-        "      rnnjob submit --dataset parquet:steps.parquet --set dataset.missing=zero",
+        "      rnnjob submit --dataset parquet:steps.parquet --set dataset.id=id "
+        "--set dataset.missing=zero",
     ]
     assert done.stderr.splitlines() == [
         "note: sequences that had to be sorted by time: 1",
@@ -76,6 +77,15 @@ def test_wide_csv_npz_and_idx_are_converted(folder: Path) -> None:
     assert pq.read_table("rows.parquet")["target"].to_pylist() == [0.5]
     assert pq.read_table("arrays.parquet")["split"].to_pylist() == ["train"] * 3
     assert pq.read_table("images.parquet").num_rows == 61
+
+
+def test_among_kept_columns_the_target_is_named(folder: Path) -> None:
+    done = rnnjob("csv-long", "steps.csv", "--target", "label", "--keep", "split", "--inputs", "x")
+    assert "--target" not in done.stdout
+    text = LONG.replace("split", "device")
+    Path("steps.csv").write_text(text)
+    done = rnnjob("csv-long", "steps.csv", "--target", "label", "--keep", "device", "--force")
+    assert done.stdout.splitlines()[-1].endswith("--target target --set dataset.missing=zero")
 
 
 def test_tokens_need_an_embedding(folder: Path) -> None:
