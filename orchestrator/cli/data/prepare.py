@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.data.import_files import import_command
 from orchestrator.cli.data.inspect import inspect_command
 from orchestrator.cli.data.table_flags import table_options, table_options_from
-from orchestrator.cli.data.import_files import import_command
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.completion_values import datasets
 from orchestrator.cli.options.run import json_option
