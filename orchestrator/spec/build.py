@@ -4,10 +4,12 @@ Precedence: flag > --set > file > preset > environment > default.
 """
 
 import copy
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.datasets.options import TABLE_PREFIX
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.presets import PRESETS
 from orchestrator.spec.tree import (
@@ -22,6 +24,9 @@ from orchestrator.spec.tree import (
     set_key,
 )
 from orchestrator.spec.validation import THE_SPEC, validated
+
+_MAX_NAME = 40
+"""The most characters of a name that is made of those of data and model."""
 
 
 def build_spec(
@@ -69,7 +74,22 @@ def build_spec(
         origins[key] = THE_SPEC
     _let_model_win(tree, flags or {})
     _let_epochs_win(tree, flags or {})
-    return validated(JobSpec, tree, origins)
+    spec = validated(JobSpec, tree, origins)
+    return spec if "name" in tree else spec.with_values({"name": default_name(spec)})
+
+
+def default_name(spec: JobSpec) -> str:
+    """Return the name of a job that has none: its data and its model, such as `gestures-lstm`."""
+    model = spec.model
+    if not spec.dataset.is_table and model.class_path is None:
+        return spec.name
+    data = spec.dataset.name.removeprefix(TABLE_PREFIX)
+    parts = data.partition("?")[0].split("/")
+    last = next((part for part in reversed(parts) if part and not set(part) & set("*[")), "data")
+    stem = last.removesuffix(".parquet")
+    kind = model.class_path.rpartition(":")[2] if model.class_path else model.cell
+    words = (re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in (stem, kind))
+    return "-".join(filter(None, words))[:_MAX_NAME].lower() or "job"
 
 
 def _let_epochs_win(tree: Tree, given: Collection[str]) -> None:

@@ -329,6 +329,27 @@ def test_the_seed_preset_is_the_classic_experiment() -> None:
     assert spec.log.print_every_steps == 100
 
 
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ({}, "mnist-lstm"),
+        ({"dataset.name": "fashion-mnist", "model.cell": "gru"}, "mnist-lstm"),
+        ({"dataset.name": "parquet:recordings/"}, "recordings-lstm"),
+        ({"dataset.name": "parquet:a b/*.parquet", "model.cell": "gru"}, "a-b-gru"),
+        ({"dataset.name": "parquet:s3://b/Taps.parquet?region=x"}, "taps-lstm"),
+        ({"dataset.name": "parquet:/"}, "data-lstm"),
+        ({"dataset.name": "parquet:taps", "model.class_path": "net.py:make"}, "taps-make"),
+        ({"dataset.name": "parquet:taps", "name": "mine"}, "mine"),
+        ({"dataset.name": "parquet:" + "\u00e4" * 99}, "lstm"),
+        ({"dataset.name": "parquet:" + "a" * 99}, "a" * 40),
+    ],
+)
+def test_a_job_without_a_name_is_named_after_its_data_and_its_model(
+    flags: dict[str, Any], name: str
+) -> None:
+    assert build_spec(flags=flags).name == name
+
+
 def test_building_a_spec_leaves_the_presets_as_they_are() -> None:
     before = copy.deepcopy(PRESETS)
     build_spec("seed", assignments=["training.optimizer={lr: 0.25}"])
