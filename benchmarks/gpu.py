@@ -3,13 +3,15 @@
 Each variant takes whole steps: rows gathered on the GPU, forward, backward, clipping, AdamW, and
 one look at the loss. `exact` and `fused` are rnnjob's, `plain` is a loop as its user would write
 it, `graph` the same loop recorded as one CUDA graph. The peak is that of a large matrix product,
-measured on the spot in the same arithmetic. In bf16, the loops with autocast compute the LSTM in
-float16, as torch does whatever is asked for. All variants run with the settings above.
+measured on the spot in the same arithmetic. In bf16, `exact` and `fused` compute the LSTM with
+rnnjob's kernels, and the loops with autocast compute it in float16, as torch does whatever is asked
+for. All variants run with the settings above.
 """
 
 import argparse
 import gc
 import statistics
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +37,7 @@ HIDDEN = (128, 512)
 NUM_ROWS = 60_000
 VARIANTS = ("exact", "fused", "plain", "graph")
 ROUNDS = 5
+_WIDTH = 100
 
 
 class Digits:
@@ -172,15 +175,20 @@ def lines(budget_s: float) -> Iterator[str]:
     settings = " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
     yield "# Steps on one GPU"
     yield ""
-    yield f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}, "
-    yield f"cuDNN {torch.backends.cudnn.version()}; `{settings}`; TF32 off everywhere. Command: "
-    yield f"`python benchmarks/gpu.py --seconds {budget_s:g}`."
+    cuda, cudnn = torch.version.cuda, torch.backends.cudnn.version()
+    card = torch.cuda.get_device_name()
+    yield f"{card}, torch {torch.__version__}, CUDA {cuda}, cuDNN {cudnn}, with"
+    yield f"`{settings}`"
+    yield f"and TF32 off everywhere. Command: `python benchmarks/gpu.py --seconds {budget_s:g}`."
     yield ""
     yield from (__doc__ or "").strip().splitlines()[2:]
     yield ""
-    yield f"Thousands of samples per second, medians of {ROUNDS} rounds that take turns. LSTM, 28 "
-    yield f"steps of 28 numbers, {NUM_SHARDS} shards. Matrix products reach "
-    yield " and ".join(f"{rate / 1e12:.0f} TFLOP/s in {name}" for name, rate in peaks.items()) + "."
+    reached = " and ".join(f"{rate / 1e12:.0f} TFLOP/s in {name}" for name, rate in peaks.items())
+    yield from textwrap.wrap(
+        f"Thousands of samples per second, medians of {ROUNDS} rounds that take turns. LSTM, 28 "
+        f"steps of 28 numbers, {NUM_SHARDS} shards. Matrix products reach {reached}.",
+        _WIDTH,
+    )
     yield ""
     heads = ["precision", "hidden", "batch", *VARIANTS, "exact/fused", "exact/plain", "of peak"]
     yield "| " + " | ".join(heads) + " |"

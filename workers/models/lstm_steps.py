@@ -1,8 +1,8 @@
 """An LSTM in bf16 on a GPU with one kernel for each time step.
 
-cuDNN takes two kernels for a step, forward and backward, and for large batches a quarter of its
-time in bf16 is the gradient of the biases (docs/gpu.md has the profile). Here, that gradient is a
-column of the product that gives the gradient of the weights. Cell states stay in float32.
+cuDNN takes two kernels for a step, forward and backward, and up to a third of its time in bf16 for
+the gradient of the biases (docs/gpu.md has the profile). Here, that gradient is a column of the
+product that gives the gradient of the weights. Cell states stay in float32.
 
 B rows, T time steps, F features, H hidden units, G = 4H gates, X = F and a column of ones, filled
 up to a multiple of eight numbers, of which matrix units load 16 bytes at once. N = T*B.
