@@ -7,6 +7,7 @@ import importlib.util
 import random
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ _RESERVED = {
     *sys.stdlib_module_names,
 }  # fmt: skip
 """Names that a user's package must not have, since this process needs those modules itself."""
+_one_at_a_time = threading.RLock()
 _NEEDS_CUDA = ("CUDA", "NVIDIA", "cuda")
 
 
@@ -121,13 +123,19 @@ def _named(module: ModuleType, attribute: str, class_path: str) -> Any:
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Within this context, the generators of the process begin at a seed, and its settings may
-    change. Afterwards all are as they were."""
+    change. Afterwards all are as they were. One thread at a time is in such a context."""
+    with _one_at_a_time, _restored():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _restored() -> Iterator[None]:
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     dtype, num_threads = torch.get_default_dtype(), torch.get_num_threads()
     device = torch.get_default_device()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:

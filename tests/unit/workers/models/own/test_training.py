@@ -9,11 +9,19 @@ import torch
 from torch import nn
 
 from tests.unit.simulated import on_workers, shard_of, single, tiny_job, tiny_loader, tiny_shape
+from tests.unit.workers.data.data_sets import (
+    CLASSES,
+    EQUAL_VECTORS,
+    NUMBER,
+    TOKENS,
+    VECTORS,
+    loader_of,
+    shape_of,
+)
 from tests.unit.workers.gpu.test_shard_rows import InlineQueue
 from tests.unit.workers.models.own.sources import GOOD, code, config
 from tests.unit.workers.test_gradients import random_rows
 from workers.config import DataShape, TrainJob
-from workers.data.kinds import ClassTarget, VectorInput
 from workers.data.rows import Batch, Rows
 from workers.errors import ModelFailedError, StorageError
 from workers.gpu.shard_rows import GpuRows
@@ -171,24 +179,60 @@ def test_calls_of_one_fixed_shape_have_the_same_bits_on_any_number_of_lanes(
 
 
 def vector_job(folder: Path) -> TrainJob:
-    source = VectorInput(
-        columns=("x",), num_features=2, min_length=1, max_length=9, mean=(1.0, 2.0), std=(1.0, 2.0)
-    )
-    target = ClassTarget(column="y", names=("a", "b"))
-    shape: DataShape = tiny_shape().model_copy(update={"input": source, "target": target})
-    return own_job(folder).model_copy(update={"data": shape})
+    return own_job(folder).model_copy(update={"data": shape_of(VECTORS, CLASSES)})
+
+
+OF_TOKENS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, vocabulary_size, num_outputs):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, 6, padding_idx=0)
+        self.drop = nn.Dropout1d(0.2)
+        self.head = nn.Linear(6, num_outputs)
+
+    def forward(self, tokens_BT, lengths_B):
+        h_BTH = self.drop(self.embedding(tokens_BT))
+        return self.head(h_BTH.sum(1) / lengths_B.unsqueeze(1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        (GOOD, shape_of(VECTORS, CLASSES)),
+        (GOOD, shape_of(VECTORS, NUMBER)),
+        (GOOD, shape_of(EQUAL_VECTORS, CLASSES)),
+        (OF_TOKENS, shape_of(TOKENS, NUMBER)),
+    ],
+    ids=["vectors", "regression", "equal", "tokens"],
+)
+def test_sequences_of_any_kind_have_the_same_weights_on_any_number_of_workers(
+    tmp_path: Path, text: str, shape: DataShape
+) -> None:
+    keep = {"metric": "validation_loss"}
+    jobs = [own_job(tmp_path / str(number), code(text), **keep) for number in range(4)]
+    jobs = [job.model_copy(update={"data": shape}) for job in jobs]
+    load = loader_of(shape)
+    found = [
+        on_workers(job, number or 1, lambda worker, job=job: train(job, worker), load)[0]  # type: ignore[misc]
+        for number, job in enumerate(jobs)
+    ]
+    assert len({result.weights_sha256 for result in found}) == 1
 
 
 def test_a_model_sees_lengths_and_zeros_behind_them(tmp_path: Path) -> None:
     job = vector_job(tmp_path)
     lengths = torch.tensor([3, 1, 9])
-    rows = Rows(torch.randn(13, 2), torch.tensor([0, 1, 0]), lengths, is_padded=False)
+    rows = Rows(torch.randn(13, 3), torch.tensor([0, 1, 0]), lengths, is_padded=False)
     seen: list[torch.Tensor] = []
 
     class Net(nn.Module):
         def forward(self, x_BTF: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
             seen[:] = [x_BTF, lengths_B]
-            return x_BTF[:, 0]
+            return x_BTF[:, 0, :2]
 
     batch: Batch = rows.batch()
     outputs = model_outputs(Net(), batch, job)
