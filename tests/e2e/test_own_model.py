@@ -1,10 +1,13 @@
 """A model of the user's own, from a file and a package: the same weights wherever it trains."""
 
+import random
 import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ROOT, Cli, wait_for
@@ -103,6 +106,30 @@ def test_a_package_is_trained_from_its_folder(cli: Cli, local: dict[str, Any]) -
     assert done.exit_code == 0, done.stderr
     assert done.json["weights_sha256"] == local["weights_sha256"]
     assert (cli.cwd / "runs" / "package" / "model_code" / "shapes" / "of" / "models.py").exists()
+
+
+def test_sequences_of_many_lengths_have_one_result(rnnjob: Cli) -> None:
+    shutil.copy(ROOT / "examples" / "conv_gru.py", rnnjob.cwd / "net.py")
+    generator = random.Random(0)
+    rows = []
+    for _ in range(240):
+        label = generator.choice(["rising", "falling"])
+        slope = 0.2 if label == "rising" else -0.2
+        length = generator.randint(3, 30)
+        rows.append(([[slope * t, generator.gauss(0, 1)] for t in range(length)], label))
+    signals, labels = zip(*rows, strict=True)
+    table = pa.table({"signal": list(signals), "label": list(labels)})
+    pq.write_table(table, rnnjob.cwd / "signals.parquet")
+    job = [
+        "submit", "--json", "--dataset", "parquet:signals.parquet", *MODEL, "--epochs", "2",
+        "--batch-size", "32", "--precision", "fp32", "--set", "dataset.num_shards=4",
+    ]  # fmt: skip
+    alone = rnnjob(*job, "--local")
+    assert alone.exit_code == 0, alone.stderr
+    assert alone.json["test_accuracy"] > 0.8
+    together = rnnjob(*job, "--workers", "2")
+    assert together.exit_code == 0, together.stderr
+    assert together.json["weights_sha256"] == alone.json["weights_sha256"]
 
 
 BAD = {
