@@ -34,6 +34,7 @@ _COMMANDS = {
     "why": ("runs.why", "Explain why a run is not running, or why it failed."),
     "stop": ("jobs.stop", "Ask a running job to write a checkpoint and stop."),
     "resume": ("jobs.resume", "Continue a run from its last checkpoint."),
+    "evaluate": ("models.evaluate", "Compute the metrics of a run's model on any data."),
     "reproduce": ("trust.reproduce", "Repeat a run and report whether the result is the same."),
     "drill": (
         "trust.drill",

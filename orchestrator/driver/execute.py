@@ -148,6 +148,7 @@ def _train_and_write_outcome(run: RunFolder, trainer: Trainer, status: RunStatus
             trainer.wait_for_capacity(run, spec, updater.say)
             fewest_workers = 1 if is_local else spec.scaling.worker_range[0]
             plan = make_plan(run, spec, fewest_workers, trainer.resolve_precision)
+            run.write_json(run.DATA, plan.job.data.model_dump(mode="json"))
             run.write_json(run.PROVENANCE, _provenance(plan, status.mode))
             result = trainer.train(plan)
         if result.stopped:

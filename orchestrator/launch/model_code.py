@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+from orchestrator.launch.trusted_code import check_trusted, trust
 from orchestrator.launch.upload_lister import LINK_OUT, Lister
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.units import show_bytes
@@ -44,10 +45,13 @@ def code_for(spec: JobSpec, stored: ModelCode | None = None) -> tuple[JobSpec, M
     return spec.with_values(values), code
 
 
-def stored_code(run: RunFolder, spec: JobSpec) -> ModelCode | None:
-    """Return the code in a run's folder; None if the run has a built-in model.
+def stored_code(run: RunFolder, spec: JobSpec, trust_code: bool = False) -> ModelCode | None:
+    """Return the code in a run's folder, which will be run; None if the run has a built-in model.
 
-    Raises StorageError if it is not the code that the run was submitted with.
+    `trust_code`: the user says that this code, whatever it is, may be run.
+
+    Raises StorageError if it is not the code that the run was submitted with; InputError if this
+    user has neither submitted it nor said to trust it.
     """
     if spec.model.class_path is None:
         return None
@@ -56,7 +60,11 @@ def stored_code(run: RunFolder, spec: JobSpec) -> ModelCode | None:
             f"{run.storage.where(run.JOB)} names a model of its own, but no code",
             "name a run whose folder is whole",
         )
-    return read_code(run, spec.model.code_sha256)
+    code = read_code(run, spec.model.code_sha256)
+    if trust_code:
+        trust(code)
+    check_trusted(run, code)
+    return code
 
 
 def collect(path: ClassPath) -> ModelCode:

@@ -66,7 +66,9 @@ class Resumption(Submission):
         runs.write_status(run, self.status)
 
 
-def check_resumption(run: RunFolder, launcher: Launcher, values: Mapping[str, Any]) -> Resumption:
+def check_resumption(
+    run: RunFolder, launcher: Launcher, values: Mapping[str, Any], trust_code: bool = False
+) -> Resumption:
     """Check that a run can go on, with other values in its spec if any are given.
 
     Of the keys that decide the result only `training.epochs` can be changed, and only raised: the
@@ -75,6 +77,7 @@ def check_resumption(run: RunFolder, launcher: Launcher, values: Mapping[str, An
 
     Args:
         values: dotted keys of the spec, with their new values.
+        trust_code: whether the code of the run's own model may be run, whoever wrote it.
 
     Raises InputError if the run still runs, has nothing left to do, or would become another run;
     JobError if the launcher refuses it.
@@ -101,10 +104,10 @@ def check_resumption(run: RunFolder, launcher: Launcher, values: Mapping[str, An
     job_id = f"{run.run_id}.{num_resumes + 1}"
     destination = launcher.check(run, spec, job_id)
     data = open_data(spec, fewest_workers(spec, launcher))
-    code = stored_code(run, spec)
+    code = stored_code(run, spec, trust_code)
     about_model = try_own_model(spec, code, data, launcher)
     if is_longer and spec.training.schedule != "constant":
-        ends = [*before.training.earlier_ends, num_steps(before, data)]
+        ends = [*before.training.earlier_ends, num_steps(before, data.shape)]
         spec = spec.with_values({"training.earlier_ends": ends})
     return Resumption(
         spec,

@@ -12,6 +12,7 @@ from orchestrator.datasets.tables.files import absolute_uri
 from orchestrator.driver.model_trial import try_here
 from orchestrator.launch.launcher import Launcher
 from orchestrator.launch.model_code import code_for
+from orchestrator.launch.trusted_code import trust
 from orchestrator.launch.upload_note import describe_upload
 from orchestrator.runs.hardware import num_usable_cpus
 from orchestrator.spec.job_spec import JobSpec
@@ -46,7 +47,7 @@ class Submission:
     @property
     def num_steps(self) -> int:
         """Optimizer steps of the whole job."""
-        return num_steps(self.spec, self.data)
+        return num_steps(self.spec, self.data.shape)
 
     def start(self) -> RunFolder:
         """Write the run folder and start the run. Raises JobError."""
@@ -68,6 +69,7 @@ class Submission:
     def _write_code(self, run: RunFolder) -> None:
         if self.code:
             write_code(run, self.code)
+            trust(self.code)
 
     def launch(self, run: RunFolder) -> None:
         """Start a run whose folder is written. If it cannot be started, undo `create_run`.

@@ -12,7 +12,7 @@ from orchestrator.spec.fit import check_fit, resolve_metric
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.tree import SpecError
 from orchestrator.units import parse_bytes
-from workers.config import TrainJob
+from workers.config import DataShape, TrainJob
 from workers.records.run_folder import RunFolder
 from workers.shards.order import steps_per_epoch
 from workers.storage.storage import Storage
@@ -57,13 +57,17 @@ def make_plan(
         resolved = resolved.with_values({"training.precision": precision})
     if resolved != spec:
         run.storage.write(run.JOB, resolved.to_yaml().encode())
-    spec = resolved
-    job = TrainJob(
+    return Plan(resolved, train_job(run, resolved, data.shape), data)
+
+
+def train_job(run: RunFolder, spec: JobSpec, shape: DataShape) -> TrainJob:
+    """Return the job of a run on a data set. `spec`: with nothing left open."""
+    return TrainJob(
         run_id=run.run_id,
         run_uri=run.storage.uri,
-        fingerprint=spec.fingerprint(data.shape.fingerprint),
-        lineage=spec.lineage(data.shape.fingerprint, num_steps(spec, data)),
-        data=data.shape,
+        fingerprint=spec.fingerprint(shape.fingerprint),
+        lineage=spec.lineage(shape.fingerprint, num_steps(spec, shape)),
+        data=shape,
         model=spec.model,
         augment=spec.augment,
         training=spec.training,
@@ -74,7 +78,6 @@ def make_plan(
         if spec.scaling.cpus_per_worker == "auto"
         else spec.scaling.cpus_per_worker,
     )
-    return Plan(spec, job, data)
 
 
 def open_data(spec: JobSpec, num_workers: int) -> PreparedData:
@@ -114,9 +117,9 @@ def open_data(spec: JobSpec, num_workers: int) -> PreparedData:
     return data
 
 
-def num_steps(spec: JobSpec, data: PreparedData) -> int:
+def num_steps(spec: JobSpec, shape: DataShape) -> int:
     """Return the number of optimizer steps of the whole job."""
-    training, shape = spec.training, data.shape
+    training = spec.training
     per_epoch = steps_per_epoch(
         shape.train_rows, shape.num_shards, training.global_batch_size // shape.num_shards
     )

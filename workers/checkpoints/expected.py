@@ -52,9 +52,9 @@ class Expected:
     ) -> None:
         """Raise ValueError if a job could not go on from a checkpoint of this content."""
         self.check_progress(progress)
-        _check_forms(model, self.model)
-        _check_forms(optimizer, self.optimizer)
-        _check_forms(best, self.model if progress.best else {})
+        check_forms(model, self.model)
+        check_forms(optimizer, self.optimizer)
+        check_forms(best, self.model if progress.best else {})
         # The moments of a parameter that is a single number have no axes either.
         counts = [float(tensor) for name, tensor in optimizer.items() if name.endswith("/step")]
         if not all(math.isfinite(count) and count >= 0 for count in counts):
@@ -71,7 +71,8 @@ def max_bytes(forms: Forms) -> int:
     return header + sum(math.prod(shape) * dtype.itemsize for dtype, shape in forms.values())
 
 
-def _check_forms(tensors: Mapping[str, Tensor], expected: Forms) -> None:
+def check_forms(tensors: Mapping[str, Tensor], expected: Forms) -> None:
+    """Raise ValueError, which names a tensor that is missing, too many or of another form."""
     found = forms_of(tensors)
     names = (name for name in {**expected, **found} if found.get(name) != expected.get(name))
     if name := next(names, None):

@@ -8,6 +8,7 @@
         model_code.json     the list of its files                 the submitter
         status.json         state, reason, attempt                the submitter, then the driver
         provenance.json     code, packages, hardware, data        the driver
+        data.json           what the model knows of its data      the driver
         metrics.jsonl       a line per step, epoch, start         worker 0
         tensorboard/        the same as event files               worker 0
         checkpoints/step-*  the states to resume from             worker 0
@@ -59,6 +60,7 @@ class RunFolder:
     JOB = "job.yaml"
     STATUS = "status.json"
     PROVENANCE = "provenance.json"
+    DATA = "data.json"
     METRICS = "metrics.jsonl"
     TENSORBOARD = "tensorboard"
     CHECKPOINTS = "checkpoints"
@@ -103,7 +105,7 @@ class RunFolder:
 
         None if it is missing, not a JSON object, or no file that is read: see `Storage.read`.
         """
-        limit = LARGE_BYTES if name == self.RESULT else SMALL_BYTES
+        limit = LARGE_BYTES if name in (self.RESULT, self.DATA) else SMALL_BYTES
         try:
             return parse_object(self.storage.read(name, limit))
         except (FileNotFoundError, ValueError, RefusedFileError):

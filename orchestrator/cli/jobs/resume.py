@@ -13,6 +13,7 @@ from orchestrator.cli.options.run import (
     open_storage,
     run_argument,
     storage_option,
+    trust_code_option,
     verbose_option,
 )
 from orchestrator.cli.options.spec import gpus_per_worker_option
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     help="Set a key of the spec that does not decide the result, or raise training.epochs to train "
     "the run beyond its end; may be repeated.",
 )
+@trust_code_option
 @cluster_options
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only the run's id.")
@@ -58,6 +60,7 @@ def resume_command(
     cpus_per_worker: int | None,
     gpus_per_worker: float | None,
     assignments: tuple[str, ...],
+    trust_code: bool,
     address: str | None,
     headers: str | None,
     verify: bool,
@@ -97,7 +100,7 @@ def resume_command(
         verify_certificate=verify,
         verbose=verbose,
     )
-    job = check_resumption(run, launcher, values)
+    job = check_resumption(run, launcher, values, trust_code)
     if no_wait:
         start_and_leave(job, as_json, quiet=quiet)
     else:

@@ -41,6 +41,15 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
     )(function)
 
 
+def trust_code_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --trust-code."""
+    return click.option(
+        "--trust-code",
+        is_flag=True,
+        help="Run the code of the run's own model, although you did not submit it. Read it before.",
+    )(function)
+
+
 def verbose_option(function: Callable[P, R]) -> Callable[P, R]:
     """Add -v, --verbose of a command that runs a job."""
     return click.option(
@@ -59,6 +68,11 @@ def open_storage(storage: str | None) -> Storage:
 def run_argument(function: Callable[P, R]) -> Callable[P, R]:
     """Add the argument RUN, which a shell can complete."""
     return click.argument("run_name", metavar="RUN", shell_complete=run_ids)(function)
+
+
+def trained_run_argument(function: Callable[P, R]) -> Callable[P, R]:
+    """Add the argument RUN, where RUN:best and RUN:STEP name a checkpoint."""
+    return click.argument("run_name", metavar="RUN[:CHECKPOINT]", shell_complete=run_ids)(function)
 
 
 def run_options(function: Callable[P, R]) -> Callable[P, R]:

@@ -17,6 +17,7 @@ from orchestrator.cli.options.run import (
     open_storage,
     run_argument,
     storage_option,
+    trust_code_option,
     verbose_option,
 )
 from orchestrator.cli.options.spec import gpus_per_worker_option
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     help="Run on Ray with this number of training processes, or a range MIN:MAX.",
 )
 @gpus_per_worker_option("as RUN")
+@trust_code_option
 @click.option(
     "--address",
     metavar="URL",
@@ -68,6 +70,7 @@ def reproduce_command(
     local: bool,
     workers: str | None,
     gpus_per_worker: float | None,
+    trust_code: bool,
     address: str | None,
     headers: str | None,
     verify: bool,
@@ -116,7 +119,7 @@ def reproduce_command(
         verify_certificate=verify,
         verbose=verbose,
     )
-    job = check_new_run(spec, launcher, new_id, stored_code(run, spec))
+    job = check_new_run(spec, launcher, new_id, stored_code(run, spec, trust_code))
     _run_and_compare(first, until, job, as_json=as_json, quiet=quiet, verbose=verbose)
 
 

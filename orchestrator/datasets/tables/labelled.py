@@ -1,0 +1,75 @@
+"""Rows of tables for a model that is trained already: its own kinds say what they are."""
+
+import pyarrow as pa
+
+from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
+from orchestrator.datasets.tables.files import TableFile, Tables, find_tables, reading
+from orchestrator.datasets.tables.roles import type_of
+from orchestrator.datasets.tables.splits import split_of
+from workers.data.encode import encode_inputs, encode_targets
+from workers.data.kinds import DataShape, ImageInput, TokenInput
+from workers.data.sequences import Where
+from workers.data.shard_schema import shard_schema
+from workers.errors import InputError
+
+_SPLIT = "split"
+
+
+def labelled_rows(
+    name: str, shape: DataShape, options: TableOptions, split: str | None
+) -> pa.Table:
+    """Return rows with their targets as a table of `shard_schema`, in the order of the files.
+
+    Args:
+        name: `parquet:` and the URI of the tables.
+        shape: what the model was trained on, no images.
+        options: what the columns of the training tables were.
+        split: only the rows of this split, which a column names; None for all rows.
+
+    Raises DataError if a column or a class is not one that the model knows.
+    """
+    tables = find_tables(name.removeprefix(TABLE_PREFIX))
+    split_column = (options.split or _SPLIT) if split else None
+    parts = [
+        part for file in tables.files for part in _of_file(tables, file, shape, split_column, split)
+    ]
+    found = pa.Table.from_batches(parts, shard_schema(shape))
+    if not found.num_rows:
+        what = f"no {split} rows" if split else "no rows"
+        raise InputError(f"{name} has {what}", "name another split, or other tables")
+    return found
+
+
+def _of_file(
+    tables: Tables, file: TableFile, shape: DataShape, split_column: str | None, split: str | None
+) -> list[pa.RecordBatch]:
+    assert not isinstance(shape.input, ImageInput)
+    source = shape.input
+    inputs = (source.column,) if isinstance(source, TokenInput) else source.columns
+    columns = [*inputs, shape.target.column, *([split_column] if split_column else [])]
+    with tables.open(file) as opened, reading(tables.uri, file.name):
+        schema = opened.schema_arrow
+    for column in columns:
+        type_of(schema, column, f"of {file.name}")
+    parts = []
+    for first, batch in tables.batches(file, list(dict.fromkeys(columns))):
+        where = _where(file, first)
+        rows = [batch.column(column) for column in inputs]
+        with reading(tables.uri, file.name):
+            part = pa.record_batch(
+                [
+                    encode_inputs(rows, source, where),
+                    encode_targets(batch.column(shape.target.column), shape.target, where),
+                ],
+                shard_schema(shape),
+            )
+        if split_column:
+            texts = batch.column(split_column).to_pylist()
+            keep = [split_of(text, split_column, where(n)) == split for n, text in enumerate(texts)]
+            part = part.filter(pa.array(keep, pa.bool_()))
+        parts.append(part)
+    return parts
+
+
+def _where(file: TableFile, first: int) -> Where:
+    return lambda row: f"row {first + row:,} (from 0) of {file.name}"
