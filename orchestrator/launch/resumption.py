@@ -16,7 +16,12 @@ from workers.errors import InputError
 from workers.records.run_folder import RESUME, RunFolder
 
 _SECTIONS_OF_THE_RESULT = ("dataset", "model", "augment", "training")
-_KEYS_WITHOUT_EFFECT = ("dataset.data_dir", "dataset.prepared", "dataset.memory_budget")
+_KEYS_WITHOUT_EFFECT = (
+    "dataset.data_dir",
+    "dataset.prepared",
+    "dataset.fingerprint",
+    "dataset.memory_budget",
+)
 """Keys of these sections that do not change a result."""
 _EPOCHS = "training.epochs"
 

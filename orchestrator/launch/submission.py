@@ -162,6 +162,8 @@ def check_new_run(
     destination = launcher.check(run, spec, run_id)
     data = open_data(spec, fewest_workers(spec, launcher))
     data.verify()
+    if spec.dataset.is_table:
+        spec = spec.with_values({"dataset.fingerprint": data.shape.fingerprint})
     about_model = try_own_model(spec, code, data, launcher)
     return Submission(spec, data, run_id, launcher, destination, code, about_model)
 

@@ -13,6 +13,7 @@ from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.tree import SpecError
 from orchestrator.units import parse_bytes
 from workers.config import DataShape, TrainJob
+from workers.errors import DataError
 from workers.records.run_folder import RunFolder
 from workers.shards.order import steps_per_epoch
 from workers.storage.storage import Storage
@@ -111,6 +112,13 @@ def open_data(spec: JobSpec, num_workers: int) -> PreparedData:
             dataset.validation_rows,
             standardize,
             dataset.test_head_rows,
+        )
+    if dataset.fingerprint not in (None, data.shape.fingerprint):
+        raise DataError(
+            f"the rows of {dataset.name} have changed since the job was submitted: their "
+            f"fingerprint is {data.shape.fingerprint[:12]}, not {str(dataset.fingerprint)[:12]}",
+            "put the files back as they were, or submit a new job; for a spec that was written "
+            "for other rows: --set dataset.fingerprint=null",
         )
     check_fit(spec, data.shape)
     data.check_budget(num_workers, parse_bytes(dataset.memory_budget))

@@ -69,6 +69,9 @@ class DatasetConfig(TableOptions):
     prepared: str | None = None
     """The URI of shards that are cut already. A job for a cluster gets it when it is submitted, so
     that the cluster needs neither the idx files nor a network."""
+    fingerprint: str | None = None
+    """The fingerprint that the rows of tables must have. rnnjob sets it when a job is submitted, so
+    that a job never goes on with files that were changed since."""
     num_shards: PositiveInt = 8
     """The number of shards of each split, and so the most workers that the job can ever use. It is
     one of the keys that decide the result."""
