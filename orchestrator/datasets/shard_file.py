@@ -12,16 +12,14 @@ import pyarrow.parquet as pq
 from workers.data.base import MAX_FLOAT32
 from workers.data.encode import MAX_TARGET
 from workers.data.kinds import DataShape, ImageInput, NumberTarget, TokenInput, VectorInput
-from workers.data.sequences import first_line
+from workers.data.numbers import first_line
 from workers.data.shard_schema import shard_schema
 from workers.errors import InputError
 
 _MAX_IMAGE_CLASSES = 256
 """The most classes that labels of one byte can tell apart."""
-_MAX_VALUES = 2**31 - 1
-"""The longest list that Arrow allows."""
-MAX_SHARD_VALUES = _MAX_VALUES
-"""The most numbers or tokens of a shard."""
+MAX_VALUES = 2**31 - 1
+"""The longest list that Arrow allows, and the most values of a list column of a shard."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,9 @@ def check_shape(shape: DataShape) -> None:
             raise ValueError(
                 f"{shape.target.num_outputs} classes are more than {_MAX_IMAGE_CLASSES}"
             )
-        if kind.height * kind.width > _MAX_VALUES:
+        if kind.height * kind.width > MAX_VALUES:
             raise ValueError(f"images of {kind.height} by {kind.width} pixels are too large")
-    elif (
-        kind.max_length * (kind.num_features if isinstance(kind, VectorInput) else 1) > _MAX_VALUES
-    ):
+    elif kind.max_length * (kind.num_features if isinstance(kind, VectorInput) else 1) > MAX_VALUES:
         raise ValueError(f"sequences of {kind.max_length} time steps are too long")
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from orchestrator.datasets.idx import Split, read_bytes, read_split
+from orchestrator.datasets.options import TABLE_PREFIX
 from workers.errors import DataError
 
 NUM_CLASSES = 10
@@ -62,7 +63,10 @@ def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
     if name == SAMPLE:
         return _sample()
     if name not in _TORCHVISION_CLASS:
-        raise DataError(f"no data set '{name}'", "choose one of " + ", ".join(NAMES))
+        raise DataError(
+            f"no data set '{name}'",
+            f"choose one of {', '.join(NAMES)}, or your own tables: {TABLE_PREFIX}URI",
+        )
     files = (
         _find_files(name, data_dir)
         if data_dir

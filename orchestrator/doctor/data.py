@@ -37,9 +37,12 @@ def check_dataset(name: str, data_dir: Path | None, num_shards: int) -> Check:
 
     Never downloads.
     """
+    from orchestrator.datasets.options import TABLE_PREFIX
     from orchestrator.datasets.prepare import prepare
 
     label = f"dataset {name}"
+    if name.startswith(TABLE_PREFIX):
+        return _check_tables(label, name.removeprefix(TABLE_PREFIX))
     if not _is_here(name, data_dir):
         return Check(
             label,
@@ -59,6 +62,21 @@ def check_dataset(name: str, data_dir: Path | None, num_shards: int) -> Check:
         OK,
         f"{rows:,} rows in {shape.num_shards} shards, all intact, in {data.folder.where()}",
     )
+
+
+def _check_tables(label: str, uri: str) -> Check:
+    """Open each file of a user's tables. Whether they can be trained on, a submission checks."""
+    from orchestrator.datasets.tables.files import find_tables
+
+    try:
+        tables = find_tables(uri)
+        rows = 0
+        for file in tables.files:
+            with tables.open(file) as opened:
+                rows += opened.metadata.num_rows
+    except JobError as error:
+        return Check(label, FAIL, error.cause, error.cure)
+    return Check(label, OK, f"{rows:,} rows in {len(tables.files):,} Parquet files can be read")
 
 
 def load_shard(options: DoctorOptions) -> Shard:

@@ -22,11 +22,10 @@ from workers.data.kinds import (
     TokenInput,
     VectorInput,
 )
+from workers.data.numbers import Where, decoded, first_line
 from workers.data.sequences import (
     Sequences,
-    Where,
     as_lists,
-    first_line,
     ragged,
     tokens,
     truncated,
@@ -103,8 +102,7 @@ def target_values(column: pa.Array, name: str, where: Where) -> pa.Array:
         raise DataError(
             f"the target '{name}' is null in {where(row)}", "give the row a target, or leave it out"
         )
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = decoded(column)
     wanted = _TYPES.get(family(column.type))
     try:
         if wanted is None:

@@ -3,7 +3,7 @@
 It imports no torch, and knows nothing of training. N rows, M time steps of all of them, F features.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from workers.data.base import MAX_FLOAT32
 from workers.data.columns import family, is_list
+from workers.data.numbers import (
+    Floats,
+    Missing,
+    Where,
+    decoded,
+    first_line,
+    first_of,
+    missing_value,
+    numbers,
+)
 from workers.errors import DataError
 
-Missing = Literal["error", "zero"]
 Truncate = Literal["error", "head", "tail"]
-Where = Callable[[int], str]
-"""Says which row it is, for an error: `row 12 (from 0) of a.parquet`."""
-Floats = NDArray[np.float32]
 Lengths = NDArray[np.int64]
 _MOST_VALUES = 2**31 - 1
 """The most numbers or tokens of one row, and of the rows that are read together."""
@@ -94,8 +99,8 @@ def tokens(column: pa.Array, name: str, missing: Missing, where: Where) -> Seque
     unfolded = _unfold(column, name, where)
     items = unfolded.items
     if items.null_count and missing == "error":
-        item = _first(items.is_null())
-        raise _missing(name, "null", unfolded.row_of(item))
+        item = first_of(items.is_null())
+        raise missing_value(name, "null", unfolded.row_of(item))
     kind = pa.int64() if family(items.type) == "integer" else pa.string()
     try:
         return Sequences(pc.cast(items, kind), unfolded.lengths_N)
@@ -134,37 +139,6 @@ def truncated(
     return Sequences(kept, np.minimum(lengths_N, limit))
 
 
-def numbers(values: pa.Array, name: str, missing: Missing, where: Where) -> Floats:
-    """Return numbers as float32, a missing one as NaN. Raises DataError. `where` is told the place
-    of a value."""
-    values = _decoded(values)
-    is_single = values.type == pa.float32()
-    wide = values if is_single else pc.cast(values, pa.float64(), safe=False)
-    array = np.array(wide.to_numpy(zero_copy_only=False))
-    is_finite = np.isfinite(array)
-    if not is_finite.all():
-        if missing == "error":
-            place = int(np.flatnonzero(~is_finite)[0])
-            what = "null" if not values[place].is_valid else str(float(array[place]))
-            raise _missing(name, what.replace("nan", "NaN"), where(place))
-        array[~is_finite] = np.nan
-    if (np.abs(array) > MAX_FLOAT32).any():
-        place = int(np.flatnonzero(np.abs(array) > MAX_FLOAT32)[0])
-        raise DataError(
-            f"column '{name}' has the number {array[place]:g} in {where(place)}, and "
-            f"{MAX_FLOAT32:g} is the most",
-            "scale the column: training computes in float32",
-        )
-    return array.astype(np.float32)
-
-
-def _missing(name: str, what: str, where: str) -> DataError:
-    return DataError(
-        f"column '{name}' has a value {what} in {where}",
-        "repair the row, or let it be 0 after normalization: --set dataset.missing=zero",
-    )
-
-
 def _vectors(column: pa.Array, name: str, missing: Missing, where: Where) -> Sequences:
     unfolded = _unfold(column, name, where)
     items, width = unfolded.items, 1
@@ -172,7 +146,7 @@ def _vectors(column: pa.Array, name: str, missing: Missing, where: Where) -> Seq
         return _tensors(unfolded, column.type, missing)
     if is_list(items.type):
         if items.null_count:
-            row = unfolded.row_of(_first(items.is_null()))
+            row = unfolded.row_of(first_of(items.is_null()))
             raise DataError(
                 f"column '{name}' has a time step that is null in {row}",
                 "leave the time step out, or write its numbers as nulls",
@@ -218,7 +192,7 @@ def _unfold(column: pa.Array, name: str, where: Where) -> _Column:
     column = _storage(column)
     if column.null_count:
         raise DataError(
-            f"column '{name}' is null in {where(_first(column.is_null()))}",
+            f"column '{name}' is null in {where(first_of(column.is_null()))}",
             "give each row a sequence, or leave the row out",
         )
     lengths_N = np.array(pc.list_value_length(column), dtype=np.int64)
@@ -233,20 +207,8 @@ def _unfold(column: pa.Array, name: str, where: Where) -> _Column:
             f"column '{name}' has {len(items):,} values in {where(0)}",
             f"cut the sequence: a row may have {_MOST_VALUES:,}",
         )
-    return _Column(name, _decoded(items), lengths_N, where)
+    return _Column(name, decoded(items), lengths_N, where)
 
 
 def _storage(column: pa.Array) -> pa.Array:
     return column.storage if isinstance(column, pa.ExtensionArray) else column
-
-
-def _decoded(values: pa.Array) -> pa.Array:
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-
-
-def _first(flags: pa.Array) -> int:
-    return int(np.flatnonzero(flags.to_numpy(zero_copy_only=False))[0])
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]

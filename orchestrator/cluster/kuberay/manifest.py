@@ -23,6 +23,7 @@ import yaml
 from orchestrator import runs
 from orchestrator.cluster.kuberay import code_bootstrap
 from orchestrator.cluster.kuberay.client_code import ClientCode
+from orchestrator.datasets.options import TABLE_PREFIX
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.units import parse_bytes, parse_duration
 from workers.errors import InputError
@@ -174,6 +175,12 @@ def _check(spec: JobSpec, run_id: str, target: Target) -> None:
     if prepared := spec.dataset.prepared:
         flag = "--set dataset.prepared="
         _check_reachable("the prepared data set", flag, prepared, target.claims)
+    elif spec.dataset.is_table:
+        name = spec.dataset.name.removeprefix(TABLE_PREFIX)
+        others = {"--validation ": spec.dataset.validation, "--test ": spec.dataset.test}
+        for flag, uri in {f"--dataset {TABLE_PREFIX}": name, **others}.items():
+            if uri:
+                _check_reachable("the table", flag, uri, target.claims)
     data_dir = spec.dataset.data_dir
     if data_dir and not any(claim.holds(data_dir) for claim in target.claims):
         raise InputError(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.datasets.manifest import Origin, write_manifest
 from orchestrator.datasets.options import TableOptions
-from orchestrator.datasets.shard_file import MAX_SHARD_VALUES, check_num_shards, shard_name
+from orchestrator.datasets.shard_file import MAX_VALUES, check_num_shards, shard_name
 from orchestrator.datasets.tables.digests import Digests
 from orchestrator.datasets.tables.files import Tables
 from orchestrator.datasets.tables.kinds import input_kind, target_kind
@@ -115,9 +115,9 @@ def _write_shard(
             writer.write_table(rows)
             num_rows += rows.num_rows
             num_values += sum(len(chunk.flatten()) for chunk in rows.column(0).chunks)
-    if num_values > MAX_SHARD_VALUES:
+    if num_values > MAX_VALUES:
         raise InputError(
-            f"a shard has {num_values:,} values, and {MAX_SHARD_VALUES:,} are the most",
+            f"a shard has {num_values:,} values, and {MAX_VALUES:,} are the most",
             f"take more shards: --set dataset.num_shards={2 * shape.num_shards}",
         )
     width = shape.input.num_features if isinstance(shape.input, VectorInput) else 1

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from workers.data.columns import innermost, is_list
-from workers.data.sequences import first_line
+from workers.data.numbers import first_line
 from workers.errors import DataError, StorageError
 from workers.storage.storage import open_file_system
 

@@ -1,7 +1,5 @@
 """Which column of a table is what: named by the spec, or else the only one that can be it."""
 
-import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,15 +7,14 @@ from typing import Literal
 import pyarrow as pa
 
 from orchestrator.datasets.options import TableOptions
-from workers.data.columns import Family, Form, family, form
+from orchestrator.datasets.tables.schema import described, listed, shown_type, type_of
+from workers.data.columns import Family, family, form
 from workers.errors import DataError
 
 _SPLIT = "split"
 """The column that names splits, if the spec names none."""
 _ID = "id"
 """The column that identifies rows, if the spec names none."""
-_SHOWN = 12
-"""The most columns that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -73,46 +70,6 @@ def find_roles(schema: pa.Schema, options: TableOptions, as_tokens: bool) -> Rol
     return Roles(inputs, items, target, found, task, row_id, options.group, split, tuple(notes))
 
 
-def check_alike(
-    schema: pa.Schema, name: str, columns: Sequence[str], first: pa.Schema, first_name: str
-) -> None:
-    """Raise DataError if a column that is read means something else in another file."""
-    for column in columns:
-        places = schema.get_all_field_indices(column)
-        here = schema.field(places[0]).type if len(places) == 1 else None
-        there = first.field(column).type
-        if here is None or _meaning(here) != _meaning(there):
-            what = "is missing" if here is None else f"is {shown_type(here)}"
-            raise DataError(
-                f"column '{column}' {what} in {name}, and {shown_type(there)} in {first_name}",
-                "give all files the same columns, or name only files that have them",
-            )
-
-
-def _meaning(kind: pa.DataType) -> tuple[Form | None, Family]:
-    """Return what must be the same in all files. Lists of integers and floats are both numbers."""
-    found = form(kind)
-    return ("numbers" if found == "integers" else found), family(kind)
-
-
-def type_of(schema: pa.Schema, name: str, flag: str) -> pa.DataType:
-    """Return the type of a named column. Raises DataError if there is not just one."""
-    places = schema.get_all_field_indices(name)
-    if len(places) > 1:
-        raise DataError(f"{len(places)} columns are named '{name}'", "rename all but one")
-    if not places:
-        raise DataError(f"no column '{name}' is in the table ({flag})", near(name, schema.names))
-    found: pa.DataType = schema.field(places[0]).type
-    return found
-
-
-def near(name: str, names: Sequence[str]) -> str:
-    """Return the cure for a name that does not exist: the nearest name, or all names."""
-    lower = {each.lower(): each for each in names}
-    found = difflib.get_close_matches(name.lower(), list(lower), 1, cutoff=0.6)
-    return f"did you mean '{lower[found[0]]}'?" if found else f"columns: {_listed(names)}"
-
-
 def _check_key(schema: pa.Schema, name: str, key: str) -> None:
     kind = type_of(schema, name, key)
     if form(kind) or family(kind) not in ("text", "integer", "boolean"):
@@ -156,11 +113,11 @@ def _the_input(schema: pa.Schema, taken: Iterable[str | None], notes: list[str])
         return str(lists[0])
     if not lists:
         raise DataError(
-            f"no column holds lists of numbers or tokens: {_listed(_described(schema))}",
+            f"no column holds lists of numbers or tokens: {listed(described(schema))}",
             "make a row of each sequence: rnnjob data import makes them of CSV files",
         )
     raise DataError(
-        f"{len(lists)} columns hold lists: {_listed(lists)}",
+        f"{len(lists)} columns hold lists: {listed(lists)}",
         f"name one: --inputs {lists[0]}; or several, each a feature: "
         f"--set 'dataset.inputs=[{', '.join(lists[:3])}]'",
     )
@@ -174,11 +131,11 @@ def _the_target(schema: pa.Schema, taken: Iterable[str], notes: list[str]) -> st
         return str(can[0])
     if not can:
         raise DataError(
-            f"no column can be the target: {_listed(_described(schema))}",
+            f"no column can be the target: {listed(described(schema))}",
             "add a column with the class or the number to predict",
         )
     raise DataError(
-        f"{len(can)} columns can be the target: {_listed(can)}", f"name one: --target {can[0]}"
+        f"{len(can)} columns can be the target: {listed(can)}", f"name one: --target {can[0]}"
     )
 
 
@@ -197,7 +154,7 @@ def _items(
     is_one_of_tokens = as_tokens and "integers" in forms
     if len(inputs) > 1 and ("texts" in forms or is_one_of_tokens):
         raise DataError(
-            f"tokens come from one column, but dataset.inputs names {_listed(inputs)}",
+            f"tokens come from one column, but dataset.inputs names {listed(inputs)}",
             "name one column: --inputs",
         )
     if "texts" in forms:
@@ -237,17 +194,3 @@ def _check_target(
 
 def _type(schema: pa.Schema, name: str) -> str:
     return shown_type(schema.field(name).type)
-
-
-def shown_type(kind: pa.DataType) -> str:
-    """Return an Arrow type as text, without the names that Parquet gives to the items of lists."""
-    return re.sub(r"\b(element|item)( not null)?: ", "", str(kind))
-
-
-def _described(schema: pa.Schema) -> list[str]:
-    return [f"{field.name} ({shown_type(field.type)})" for field in schema]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return (", ".join(names[:_SHOWN]) or "none") + (f" and {more} more" if more > 0 else "")

@@ -3,9 +3,8 @@
 N rows, M time steps of all of them, F features.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from numpy.typing import NDArray
 from orchestrator.datasets.options import TableOptions
 from orchestrator.datasets.tables.files import TableFile, Tables, reading
 from orchestrator.datasets.tables.moments import Moments
-from orchestrator.datasets.tables.roles import check_alike, find_roles
-from orchestrator.datasets.tables.splits import SplitRule, key_bytes, split_of
+from orchestrator.datasets.tables.roles import find_roles
+from orchestrator.datasets.tables.schema import check_alike
+from orchestrator.datasets.tables.splits import SplitRule, split_of
 from orchestrator.datasets.tables.spool import Spool
 from workers.data.encode import class_values, number_values, target_values
 from workers.data.kinds import SPLITS
-from workers.data.sequences import Sequences, Where, as_lists, ragged, tokens, truncated, vectors
+from workers.data.numbers import Where, decoded
+from workers.data.sequences import Sequences, as_lists, ragged, tokens, truncated, vectors
 from workers.errors import DataError
 
 _MOST_FEATURES = 2**13
@@ -88,7 +89,7 @@ class Scan:
             for first, batch in main.batches(file, [column]):
                 where = _where(file, first)
                 values = batch.column(0)
-                texts = _column(values).to_pylist()
+                texts = decoded(values).to_pylist()
                 for value in set(texts):
                     found.add(split_of(value, column, where(texts.index(value))))
         return frozenset(found)
@@ -125,7 +126,7 @@ class Scan:
             targets = pa.array(number_values(values, roles.target, where))
         else:
             targets = class_values(values, roles.target, where)
-        split_N = self._splits_of(table, whole, targets, where, only)
+        split_N = self.rule.splits_of(table, whole, targets, where, only)
         cut = truncated(whole, options.max_length, options.truncate, roles.inputs[0], where)
         return pa.record_batch({"inputs": as_lists(cut), "target": targets}), split_N
 
@@ -142,40 +143,6 @@ class Scan:
             )
         if width != self.num_features:
             raise ragged(name, width, self.num_features, where(0))
-
-    def _splits_of(
-        self,
-        table: dict[str, pa.Array],
-        sequences: Sequences,
-        targets: pa.Array,
-        where: Where,
-        only: str | None,
-    ) -> NDArray[np.int8]:
-        """Return the number of the split of each row."""
-        num_rows, roles = len(targets), self.roles
-        groups = None
-        if roles.group is not None:
-            groups = key_bytes(_column(table[roles.group]).to_pylist(), roles.group, where)
-        if only is not None:
-            splits = [only] * num_rows
-        else:
-            named: Sequence[str | None] = [None] * num_rows
-            if roles.split is not None:
-                texts = _column(table[roles.split]).to_pylist()
-                named = [split_of(text, roles.split, where(row)) for row, text in enumerate(texts)]
-            if groups is not None:
-                keys: Sequence[bytes] = groups
-            elif roles.id is not None:
-                keys = key_bytes(_column(table[roles.id]).to_pylist(), roles.id, where)
-            elif self.rule.fractions:
-                keys = list(_contents(sequences, targets))
-            else:
-                keys = [b""] * num_rows
-            splits = [self.rule.split(name, key) for name, key in zip(named, keys, strict=True)]
-        if groups is not None:
-            for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
-                self.rule.check_group(group, split, where, row)
-        return np.array([SPLITS.index(split) for split in splits], np.int8)
 
     def _count(
         self, split: str, rows: pa.RecordBatch, index_N: NDArray[np.int64], where: Where
@@ -212,10 +179,6 @@ def _where(file: TableFile, first: int) -> Where:
     return lambda row: f"row {first + row:,} (from 0) of {file.name}"
 
 
-def _column(values: pa.Array) -> pa.Array:
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-
-
 def _counts(values: pa.Array) -> dict[str | int | bool, int]:
     """Return how often each value is there. Nulls do not count."""
     counted = pc.value_counts(values.drop_null())
@@ -232,13 +195,3 @@ def _limit(what: str, number: int, most: int, column: str) -> None:
             f"column '{column}' has more than {most:,} {what}",
             f"name another column, or put values together into fewer.{task}",
         )
-
-
-def _contents(sequences: Sequences, targets: pa.Array) -> Iterator[bytes]:
-    """Return the content of each row as bytes: the same for the same values of other types."""
-    lists = as_lists(sequences)
-    for inputs, target in zip(lists, targets, strict=True):
-        values = inputs.values
-        is_numbers = pa.types.is_floating(values.type)
-        content = values.to_numpy().tobytes() if is_numbers else repr(values.to_pylist()).encode()
-        yield hashlib.sha256(content).digest() + repr(target.as_py()).encode()

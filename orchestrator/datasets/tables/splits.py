@@ -11,13 +11,18 @@ when others are added, and equal rows are never on two sides.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from orchestrator.datasets.options import TableOptions
 from orchestrator.datasets.tables.roles import Roles
 from workers.data.kinds import SPLITS
-from workers.data.sequences import Where
+from workers.data.numbers import Where, decoded
+from workers.data.sequences import Sequences, as_lists
 from workers.errors import DataError, InputError
 
 _NAMES = {
@@ -81,7 +86,46 @@ class SplitRule:
         uris = {"validation": self.options.validation, "test": self.options.test}
         return {split: uri for split, uri in uris.items() if uri}
 
-    def split(self, named: str | None, key: bytes) -> str:
+    def splits_of(
+        self,
+        table: dict[str, pa.Array],
+        sequences: Sequences,
+        targets: pa.Array,
+        where: Where,
+        only: str | None,
+    ) -> NDArray[np.int8]:
+        """Return the number of the split of each row. Raises DataError.
+
+        Args:
+            table: the columns that were read.
+            only: the split of all rows, if their table has just one.
+        """
+        num_rows, roles = len(targets), self.roles
+        groups = None
+        if roles.group is not None:
+            groups = _key_bytes(decoded(table[roles.group]).to_pylist(), roles.group, where)
+        if only is not None:
+            splits = [only] * num_rows
+        else:
+            named: Sequence[str | None] = [None] * num_rows
+            if roles.split is not None:
+                texts = decoded(table[roles.split]).to_pylist()
+                named = [split_of(text, roles.split, where(row)) for row, text in enumerate(texts)]
+            if groups is not None:
+                keys: Sequence[bytes] = groups
+            elif roles.id is not None:
+                keys = _key_bytes(decoded(table[roles.id]).to_pylist(), roles.id, where)
+            elif self.fractions:
+                keys = list(_contents(sequences, targets))
+            else:
+                keys = [b""] * num_rows
+            splits = [self._split(name, key) for name, key in zip(named, keys, strict=True)]
+        if groups is not None:
+            for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
+                self._check_group(group, split, where, row)
+        return np.array([SPLITS.index(split) for split in splits], np.int8)
+
+    def _split(self, named: str | None, key: bytes) -> str:
         """Return the split of a row.
 
         Args:
@@ -97,7 +141,7 @@ class SplitRule:
             place -= share
         return "train"
 
-    def check_group(self, group: bytes, split: str, where: Where, row: int) -> None:
+    def _check_group(self, group: bytes, split: str, where: Where, row: int) -> None:
         """Raise DataError if another row of the group is in another split."""
         other, seen = self._groups.setdefault(group, (split, where(row)))
         if other != split:
@@ -129,7 +173,7 @@ def share_of(key: bytes) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def key_bytes(values: Sequence[object], column: str, where: Where) -> list[bytes]:
+def _key_bytes(values: Sequence[object], column: str, where: Where) -> list[bytes]:
     """Return ids or groups as bytes. The number 5 and the text 5 differ. Raises DataError."""
     keys = []
     for row, value in enumerate(values):
@@ -140,3 +184,13 @@ def key_bytes(values: Sequence[object], column: str, where: Where) -> list[bytes
             )
         keys.append(f"{type(value).__name__}:{value}".encode())
     return keys
+
+
+def _contents(sequences: Sequences, targets: pa.Array) -> Iterator[bytes]:
+    """Return the content of each row as bytes: the same for the same values of other types."""
+    lists = as_lists(sequences)
+    for inputs, target in zip(lists, targets, strict=True):
+        values = inputs.values
+        is_numbers = pa.types.is_floating(values.type)
+        content = values.to_numpy().tobytes() if is_numbers else repr(values.to_pylist()).encode()
+        yield hashlib.sha256(content).digest() + repr(target.as_py()).encode()

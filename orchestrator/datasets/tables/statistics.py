@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.datasets.tables.files import Tables
-from orchestrator.datasets.tables.roles import shown_type
+from orchestrator.datasets.tables.schema import shown_type
 from workers.data.columns import family, innermost, is_list
 
 _MOST_VALUES = 1000

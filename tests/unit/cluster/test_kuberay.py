@@ -319,6 +319,7 @@ def test_a_path_on_a_mounted_volume_is_shared(storage: str) -> None:
         ({"storage": "ftp://host/runs"}, {}, "has a scheme that pods cannot reach"),
         ({"dataset.data_dir": "/home/me/mnist"}, {}, "is on this machine"),
         ({"dataset.prepared": "/home/me/shards"}, {}, "the prepared data set /home/me/shards"),
+        ({"dataset.name": "parquet:/home/me/rows"}, {}, "the table /home/me/rows is local"),
         ({"scaling.gpus_per_worker": 0.5}, {}, "a pod cannot have 0.5 of a GPU"),
         ({}, {"queue": "not a queue"}, "cannot be the name of a queue"),
         ({}, {"namespace": "Training"}, "cannot be the name of a namespace"),

@@ -13,6 +13,7 @@ from orchestrator.doctor import cluster, data, gpus, machine, packages, storage_
 from orchestrator.doctor.check import FAIL, OK, WARN, Check, DoctorOptions, run_check
 from orchestrator.doctor.examine import examine
 from orchestrator.doctor.storage_trial import removing_new_folders
+from tests.unit.datasets.tables.made import rows, write
 from workers.errors import JobError
 from workers.storage.storage import Storage
 
@@ -141,6 +142,16 @@ def test_a_data_set_is_read_to_the_last_shard() -> None:
     assert check.state == FAIL
     assert shard in check.detail
     assert "--force" in check.cure
+
+
+def test_tables_are_opened_file_by_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows" / "a.parquet", rows(12))
+    write(tmp_path / "rows" / "b.parquet", rows(12))
+    name = f"parquet:{tmp_path}/rows"
+    assert "24 rows in 2 Parquet files" in data.check_dataset(name, None, 8).detail
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "cannot read a.parquet" in data.check_dataset(name, None, 8).detail
+    assert data.check_dataset("parquet:nowhere", None, 8).state == FAIL
 
 
 def test_a_temp_folder_whose_path_is_too_long_for_ray_is_a_warning() -> None:
