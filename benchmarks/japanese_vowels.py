@@ -44,8 +44,7 @@ def result_of(train: Path, test: Path, flags: Iterable[str]) -> dict[str, float]
         done = subprocess.run(
             [
                 RNNJOB, "submit", "--local", "--json", "-q", "--storage", storage,
-                "--dataset", f"parquet:{train}", "--target", "speaker",
-                *settings(f"dataset.test={test}", "dataset.id=id"), *flags,
+                "--dataset", f"parquet:{train}", "--test", str(test), *flags,
             ],
             stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
     pip install 'rnnjob[examples]'
     python examples/japanese_vowels.py           # writes vowels-train.parquet, vowels-test.parquet
-    rnnjob submit --dataset parquet:vowels-train.parquet --set dataset.test=vowels-test.parquet
+    rnnjob submit --dataset parquet:vowels-train.parquet --test vowels-test.parquet
 
 Nine men say the vowels /ae/. A row is one utterance: 7 to 29 steps with 12 coefficients of a linear
 prediction analysis. The target is the speaker. The splits are the original ones: 270 and 370 rows.

@@ -83,8 +83,6 @@ def write(
 
 def _next_commands(written: "Written", output: str) -> list[str]:
     submit = ["rnnjob", "submit", "--dataset", f"parquet:{output}"]
-    if "id" in written.columns:
-        submit += ["--set", "dataset.id=id"]
     if written.columns.keys() - {"id", "inputs", "target", "split"}:
         submit += ["--target", "target"]  # a column that was kept could be it, too
     if "string" in written.columns["inputs"]:

@@ -65,6 +65,8 @@ def read_npz(path: Path, options: NpzOptions) -> Sequences:
         for name, array in columns.items()
         if array
     }
+    if ID in read:
+        read[ID] = read[ID].cast(pa.string())  # as from every other format
     return Sequences(_batches(inputs, lengths_N, lengths is not None, read))
 
 

@@ -35,8 +35,7 @@ def test_it_says_what_was_written_and_how_to_go_on(folder: Path) -> None:
         "  target  string",
         "  split  string",
         "Next: rnnjob data inspect parquet:steps.parquet",
-        "      rnnjob submit --dataset parquet:steps.parquet --set dataset.id=id "
-        "--set dataset.missing=zero",
+        "      rnnjob submit --dataset parquet:steps.parquet --set dataset.missing=zero",
     ]
     assert done.stderr.splitlines() == [
         "note: sequences that had to be sorted by time: 1",
