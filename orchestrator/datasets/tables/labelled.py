@@ -4,11 +4,11 @@ import pyarrow as pa
 
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.datasets.tables.files import TableFile, Tables, find_tables, reading
-from orchestrator.datasets.tables.roles import type_of
+from orchestrator.datasets.tables.schema import type_of
 from orchestrator.datasets.tables.splits import split_of
 from workers.data.encode import encode_inputs, encode_targets
 from workers.data.kinds import DataShape, ImageInput, TokenInput
-from workers.data.sequences import Where
+from workers.data.numbers import Where
 from workers.data.shard_schema import shard_schema
 from workers.errors import InputError
 
