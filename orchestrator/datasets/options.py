@@ -4,10 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from orchestrator.datasets.names import TABLE_PREFIX as TABLE_PREFIX
 from workers.data.base import Config, Fraction, PositiveInt
 
-TABLE_PREFIX = "parquet:"
-"""What the name of a data set begins with if it is the URI of tables."""
 Name = Annotated[str, Field(min_length=1)]
 
 

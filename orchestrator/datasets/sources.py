@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from orchestrator.datasets.idx import Split, read_bytes, read_split
-from orchestrator.datasets.options import TABLE_PREFIX
+from orchestrator.datasets.names import TABLE_PREFIX
 from workers.errors import DataError
 
 NUM_CLASSES = 10
