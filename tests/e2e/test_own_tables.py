@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tests.conftest import Cli
 from tests.unit.datasets.tables.made import write
@@ -57,13 +56,3 @@ def test_a_run_does_not_go_on_with_rows_that_changed(rnnjob: Cli, tmp_path: Path
     assert f"the rows of parquet:{tmp_path}/recordings have changed" in resumed.cause
     gestures(tmp_path / "recordings")
     assert rnnjob("resume", run_id, "--local", "--set", "limits.steps=null").exit_code == 0
-
-
-@pytest.mark.slow
-def test_the_weights_are_the_same_on_any_number_of_workers(rnnjob: Cli, tmp_path: Path) -> None:
-    gestures(tmp_path / "recordings")
-    dataset = ["--dataset", "parquet:recordings/*.parquet"]
-    local = rnnjob("submit", "--local", *dataset, *JOB).json
-    on_ray = rnnjob("submit", "--workers", "2", *dataset, *JOB)
-    assert on_ray.exit_code == 0, on_ray.stderr
-    assert on_ray.json["weights_sha256"] == local["weights_sha256"]
