@@ -33,7 +33,7 @@ class JobView:
     def __init__(self, num_steps: int, print_every_steps: int, quiet: bool = False) -> None:
         self.console = PrintableConsole(stderr=True, quiet=quiet, soft_wrap=True)
         self._every = print_every_steps
-        self._last_step = 0
+        self._last_step = self._last_epoch = 0
         self._state = ""
         self._progress = Progress(
             SpinnerColumn(),
@@ -88,7 +88,9 @@ class JobView:
             self._progress.update(self._task, completed=step, now=now)
             if self._every and step % self._every == 0:
                 self.note(f"step {step:>6}  {now}")
-        if kind == "epoch":
+        # A restart of the workers writes all records again.
+        if kind == "epoch" and record["epoch"] > self._last_epoch:
+            self._last_epoch = record["epoch"]
             validation = (
                 f"  validation loss {record['validation_loss']:.4f} "
                 f"{describe_score(record, 'validation_')}"

@@ -20,6 +20,17 @@ def test_other_hardware_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "warning: a new CPU computes other bits than an old CPU" in text
 
 
+def test_an_epoch_is_shown_once_though_a_restart_writes_its_record_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    epoch = {"kind": "epoch", "step": 4, "train_loss": 0.5, "train_accuracy": 0.5}
+    first, second = ({**epoch, "epoch": number, "samples_per_s": 9.0} for number in (1, 2))
+    with JobView(num_steps=10, print_every_steps=0) as view:
+        view.update(RUNNING, [first])
+        view.update(RUNNING, [first, second])
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["1", "2"]
+
+
 @pytest.mark.parametrize("record", [{}, {"device": "a new CPU"}, {"other_devices": "an old CPU"}])
 def test_a_record_without_one_of_the_names_is_shown(
     capsys: pytest.CaptureFixture[str], record: Json
