@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from workers.config import TrainJob
-from workers.data.class_target import ClassRules
-from workers.data.kinds import ClassTarget, NumberTarget
-from workers.data.number_target import NumberRules
 from workers.data.rows import Batch
+from workers.data.rules import rules_for
 from workers.data.target_rules import TargetRules
 from workers.models.noise import NoiseSource
 from workers.models.sequences import hidden_outputs, model_outputs
@@ -45,20 +43,8 @@ def row_size(model: nn.Module) -> int:
 
 def rules_of(job: TrainJob) -> TargetRules:
     """Return the loss and the metrics of a job."""
-    target, training = job.data.target, job.training
-    if isinstance(target, NumberTarget):
-        return NumberRules(target, "mse" if training.loss == "auto" else training.loss)
-    return ClassRules(target, _class_weights(job, target), training.label_smoothing)
-
-
-def _class_weights(job: TrainJob, target: ClassTarget) -> list[float] | None:
-    weights = job.training.class_weights
-    if weights == "none":
-        return None
-    if isinstance(weights, dict):
-        return [weights[name] for name in target.names]
-    each = job.data.train_rows / len(target.names)
-    return [each / count if count else 0.0 for count in target.train_counts]
+    training = job.training
+    return rules_for(job.data, training.loss, training.class_weights, training.label_smoothing)
 
 
 def piece_row(

@@ -21,6 +21,8 @@ _LOSSES: dict[str, Callable[..., Tensor]] = {
     "huber": F.huber_loss,
 }
 NUMBER_LOSSES = tuple(_LOSSES)
+_ROUNDING = 1e-12
+"""The share of a sum of squares that may be nothing but rounding."""
 
 
 class NumberRules:
@@ -61,12 +63,13 @@ class NumberRules:
         loss, absolute, num_rows, _, squared, targets, squared_targets = sums
         # The mean of standardized targets is near 0, so little is lost in this difference.
         variation = squared_targets - targets * targets / num_rows
+        varies = variation > _ROUNDING * squared_targets
         return Metrics(
             loss / num_rows,
             {
                 "mae": absolute / num_rows * self._std,
                 "rmse": math.sqrt(squared / num_rows) * self._std,
                 # Without any variation of the targets, R² has no value; 0 is that of their mean.
-                "r2": 1 - squared / variation if variation > 0 else 0.0,
+                "r2": 1 - squared / variation if varies else 0.0,
             },
         )

@@ -93,3 +93,6 @@ def test_the_metrics_of_numbers_are_in_the_units_of_the_column(tmp_path: Path) -
 def test_targets_that_never_vary_have_an_r2_of_0(tmp_path: Path) -> None:
     found = metrics_of(job_of(tmp_path, NUMBER), PREDICTED, torch.full((13,), 0.25))
     assert found.values["r2"] == 0.0
+    rules = rules_of(job_of(tmp_path, NUMBER))
+    rounded = [1.0, 1.0, 13.0, 0.0, 1.0, 3.25, 0.8125 + 1e-14]  # as if added up in another order
+    assert rules.metrics(rounded).values["r2"] == 0.0
