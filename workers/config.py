@@ -19,7 +19,7 @@ from workers.data.base import (
     Positive,
     PositiveInt,
 )
-from workers.data.kinds import SPLITS, DataShape
+from workers.data.kinds import SPLITS, DataShape, class_name
 
 __all__ = [
     "SPLITS",
@@ -50,6 +50,15 @@ def _finite_json(value: Any) -> Any:
     return value
 
 
+def _named(value: Any) -> Any:
+    """Take classes as YAML has them: integers and booleans, too."""
+    if not isinstance(value, dict):
+        return value
+    return {class_name(key): each for key, each in value.items()}
+
+
+ByClass = Annotated[dict[str, Positive], BeforeValidator(_named)]
+"""A number for each class, by its name."""
 _NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 CLASS_PATH = re.compile(rf"(?:(?P<file>[^\n]*\.py)|(?P<module>{_NAMES})):(?P<attribute>{_NAMES})")
 """What makes a user's own model: a name in a file, or in a module of a package."""
@@ -188,7 +197,7 @@ class TrainingConfig(Config):
     loss: Literal["auto", "cross-entropy", "mse", "mae", "huber"] = "auto"
     """`cross-entropy` is for classes; the others are for numbers, in units of their standard
     deviation. `auto` is `cross-entropy` or `mse`."""
-    class_weights: Literal["none", "balanced"] | dict[str, Positive] = "none"
+    class_weights: Literal["none", "balanced"] | ByClass = "none"
     """What the loss of a row is multiplied with: a number for each class by its name, or with
     `balanced` the number of rows / (classes * rows of the class), so that all classes weigh the
     same."""

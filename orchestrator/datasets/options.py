@@ -7,12 +7,22 @@ from pydantic import BeforeValidator, Field
 from orchestrator.datasets.names import TABLE_PREFIX as TABLE_PREFIX
 from workers.data.base import Config, Fraction, PositiveInt
 
+EMBEDDING_SIZE = 32
+"""What is proposed as `model.embedding_size` for tokens."""
 Name = Annotated[str, Field(min_length=1)]
 
 
 def _as_tuple(value: Any) -> Any:
     """Return the names in a text, which are parted by commas."""
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _without_prefix(value: Any) -> Any:
+    """Accept a URI as it is written behind --dataset, too: `parquet:URI`."""
+    return value.removeprefix(TABLE_PREFIX) if isinstance(value, str) else value
+
+
+Uri = Annotated[Name, BeforeValidator(_without_prefix)]
 
 
 class TableOptions(Config):
@@ -25,8 +35,8 @@ class TableOptions(Config):
     """The column to predict. Null: the only column that can be it."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """`auto`: texts, integers and booleans are classes, other numbers are a regression."""
-    validation: Name | None = None
-    test: Name | None = None
+    validation: Uri | None = None
+    test: Uri | None = None
     """The URIs of tables with the rows of these splits, if they are separate."""
     split: Name | None = None
     """The column that names each row's split: train, validation or test. Null: a column named

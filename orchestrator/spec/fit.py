@@ -1,5 +1,6 @@
 """Whether a spec fits its data set, once it is known what the rows are."""
 
+from orchestrator.datasets.options import EMBEDDING_SIZE
 from orchestrator.spec.job_spec import JobSpec
 from workers.data.kinds import (
     ClassTarget,
@@ -51,7 +52,7 @@ def _check_input(spec: JobSpec, shape: DataShape) -> None:
     if isinstance(source, TokenInput) and not size:
         raise InputError(
             f"column '{source.column}' of {shape.name} holds tokens, and model.embedding_size is 0",
-            "say how many numbers stand for a token: --set model.embedding_size=32",
+            f"say how many numbers stand for a token: --set model.embedding_size={EMBEDDING_SIZE}",
         )
     if size and not isinstance(source, TokenInput):
         raise InputError(
@@ -87,10 +88,10 @@ def _check_classes(spec: JobSpec, target: ClassTarget) -> None:
     weights = training.class_weights
     if isinstance(weights, dict) and set(weights) != set(target.names):
         wrong = min(set(weights) ^ set(target.names))
-        what = "is no class" if wrong in weights else "has no weight"
+        says = f"names '{wrong}', no" if wrong in weights else f"does not name '{wrong}', a"
         names = ", ".join(target.names[:20])
         raise InputError(
-            f"training.class_weights: '{wrong}' {what} of the target '{target.column}'",
+            f"training.class_weights {says} class of the target '{target.column}'",
             f"give a number for each of its classes: {names}",
         )
     if weights == "balanced" and not target.train_counts:

@@ -20,6 +20,11 @@ PADDING, UNKNOWN, NUM_SPECIAL_TOKENS = 0, 1, 2
 """The first numbers of tokens: what fills a sequence up, and what the training rows lack."""
 
 
+def class_name(value: object) -> str:
+    """Return the name of the class that a text, an integer or a boolean stands for."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class ImageInput(Config):
     """Images of one size, with one byte for a pixel."""
 

@@ -82,11 +82,13 @@ def write(
 
 
 def _next_commands(written: "Written", output: str) -> list[str]:
+    from orchestrator.datasets.options import EMBEDDING_SIZE
+
     submit = ["rnnjob", "submit", "--dataset", f"parquet:{output}"]
     if written.columns.keys() - {"id", "inputs", "target", "split"}:
         submit += ["--target", "target"]  # a column that was kept could be it, too
     if "string" in written.columns["inputs"]:
-        submit += ["--set", "model.embedding_size=16"]
+        submit += ["--set", f"model.embedding_size={EMBEDDING_SIZE}"]
     if written.missing_values:
         submit += ["--set", "dataset.missing=zero"]
     return [shlex.join(["rnnjob", "data", "inspect", f"parquet:{output}"]), shlex.join(submit)]

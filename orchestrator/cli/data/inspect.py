@@ -98,7 +98,9 @@ def _show_lengths(column: dict[str, Any]) -> None:
     is_wide = any(each["to"] > each["from"] for each in lengths["histogram"])
     for each in lengths["histogram"]:
         span = f"{each['from']:{digits},}"
-        span += f" to {each['to']:{digits},}" if is_wide else ""
+        if is_wide:
+            end = f" to {each['to']:{digits},}" if each["to"] > each["from"] else ""
+            span += f"{end:{digits + 4}}"
         bar = "#" * -(-each["rows"] * _BAR // most)
         echo(f"  {span}  {bar:{_BAR}}  {each['rows']:,}")
 

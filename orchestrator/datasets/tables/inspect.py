@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.datasets.cache import cache_errors, default_cache
-from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
+from orchestrator.datasets.options import EMBEDDING_SIZE, TABLE_PREFIX, TableOptions
 from orchestrator.datasets.tables.files import Tables
 from orchestrator.datasets.tables.kinds import input_kind, target_kind
 from orchestrator.datasets.tables.prepare import flags_of, tables_of
 from orchestrator.datasets.tables.roles import Roles
 from orchestrator.datasets.tables.scan import Scan
 from orchestrator.datasets.tables.statistics import column_statistics
-from workers.data.kinds import SPLITS, ClassTarget, NumberTarget, TokenInput
+from workers.data.kinds import SPLITS, ClassTarget, NumberTarget, TokenInput, class_name
 from workers.errors import JobError
 
 _NUM_SHARDS = 8
 """The default of `dataset.num_shards`."""
-_EMBEDDING_SIZE = 32
 _IMBALANCE = 20
 Json = dict[str, Any]
 
@@ -77,7 +76,7 @@ def _scan(scan: Scan, options: TableOptions, found: Json) -> None:
     counts = {split: scan.splits[split].classes for split in SPLITS}
     classes = sorted({value for each in counts.values() for value in each})
     found["classes"] = [
-        {"class": str(value), **{split: counts[split][value] for split in SPLITS}}
+        {"class": class_name(value), **{split: counts[split][value] for split in SPLITS}}
         for value in classes
     ]
     target = target_kind(scan)
@@ -109,7 +108,7 @@ def _submit(uri: str, options: TableOptions, content: Json) -> str:
     words = ["rnnjob", "submit", "--local", "--dataset", TABLE_PREFIX + uri, *flags_of(options)]
     rows = {split: each["rows"] for split, each in content["splits"].items()}
     if "vocabulary" in content:
-        words += ["--set", f"model.embedding_size={_EMBEDDING_SIZE}"]
+        words += ["--set", f"model.embedding_size={EMBEDDING_SIZE}"]
     if 0 < rows.get("train", 0) < _NUM_SHARDS:
         words += ["--set", "dataset.num_shards=1"]
     if rows and not rows["validation"]:

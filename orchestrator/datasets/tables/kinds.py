@@ -8,7 +8,14 @@ from orchestrator.datasets.options import TableOptions
 from orchestrator.datasets.tables.scan import Scan
 from orchestrator.datasets.tables.spool import Spool
 from workers.data.encode import unknown_class
-from workers.data.kinds import SPLITS, ClassTarget, NumberTarget, TokenInput, VectorInput
+from workers.data.kinds import (
+    SPLITS,
+    ClassTarget,
+    NumberTarget,
+    TokenInput,
+    VectorInput,
+    class_name,
+)
 from workers.errors import DataError
 
 _SMALLEST_STD = 1e-100
@@ -76,7 +83,7 @@ def target_kind(scan: Scan) -> ClassTarget | NumberTarget:
             raise unknown_class(column, unknown[0], f"{seen.first_of_class[unknown[0]]} ({split})")
     return ClassTarget(
         column=column,
-        names=tuple(_name(value) for value in classes),
+        names=tuple(class_name(value) for value in classes),
         values=_values(classes[0]),
         train_counts=tuple(counts[value] for value in classes),
     )
@@ -93,10 +100,6 @@ def _number_target(scan: Scan, column: str) -> NumberTarget:
 def _targets(spool: Spool) -> Iterator[float]:
     for _, part in spool.parts():
         yield from part.column("target").to_pylist()
-
-
-def _name(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _values(value: str | int | bool) -> Literal["text", "integer", "boolean"]:

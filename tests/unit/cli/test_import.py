@@ -91,7 +91,7 @@ def test_tokens_need_an_embedding(folder: Path) -> None:
     done = rnnjob("csv-long", "steps.csv", "--inputs", "label", "--tokens", "--keep", "t")
     assert done.exit_code == 2  # a sequence has several values in t
     done = rnnjob("csv-long", "steps.csv", "--inputs", "label", "--tokens")
-    assert done.stdout.splitlines()[-1].endswith("--set model.embedding_size=16")
+    assert done.stdout.splitlines()[-1].endswith("--set model.embedding_size=32")
 
 
 @pytest.mark.parametrize("delimiter", ["", ";;", '"', "é"])

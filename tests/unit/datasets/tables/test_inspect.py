@@ -88,3 +88,18 @@ def test_the_command_prints_lines_for_a_terminal_or_one_document(tmp_path: Path)
     import json
 
     assert json.loads(document.stdout)["schema_version"] == 1
+
+
+def test_classes_have_the_names_that_a_job_gives_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", rows(40, y=[row // 4 % 2 == 0 for row in range(40)]))
+    assert [each["class"] for each in inspected(path)["classes"]] == ["false", "true"]
+
+
+def test_the_lengths_are_aligned_though_the_last_range_has_one(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    lengths = [row % 11 + 1 for row in range(44)]
+    path = write(tmp_path / "a.parquet", rows(44, x=[[[0.0]] * each for each in lengths]))
+    lines = CliRunner().invoke(inspect_command, [str(path)]).stdout.splitlines()
+    bars = [line for line in lines if "###" in line]
+    assert bars[0].startswith("   1 to  2  #") and bars[-1].startswith("  11        #")

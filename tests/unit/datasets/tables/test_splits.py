@@ -68,7 +68,7 @@ def test_separate_tables_are_the_splits(tmp_path: Path) -> None:
     test = write(
         tmp_path / "t" / "b.parquet", {"x": sequences(5), "y": [float(i) for i in range(5)]}
     )
-    data = cut(path, test=str(test), validation=str(test.parent))
+    data = cut(path, test=f"parquet:{test}", validation=str(test.parent))
     assert counts(data) == (N, 5, 5)
     assert data.origin.splits["test"] == f"the rows of {test}" and data.origin.num_files == 3
     some = cut(path, test=str(test), validation_fraction=0.3)
