@@ -76,7 +76,8 @@ def _check_tables(label: str, uri: str) -> Check:
                 rows += opened.metadata.num_rows
     except JobError as error:
         return Check(label, FAIL, error.cause, error.cure)
-    return Check(label, OK, f"{rows:,} rows in {len(tables.files):,} Parquet files can be read")
+    files = "1 Parquet file" if len(tables.files) == 1 else f"{len(tables.files):,} Parquet files"
+    return Check(label, OK, f"{rows:,} rows in {files} can be read")
 
 
 def load_shard(options: DoctorOptions) -> Shard:

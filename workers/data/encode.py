@@ -26,7 +26,6 @@ from workers.data.numbers import Where, decoded, first_line
 from workers.data.sequences import (
     Sequences,
     as_lists,
-    ragged,
     tokens,
     truncated,
     vectors,
@@ -58,8 +57,13 @@ def sequences_of(
         return truncated(found, kind.limit, kind.truncate, kind.column, where)
     found = vectors(columns, kind.columns, kind.missing, where)
     name = kind.columns[0]
-    if len(found.lengths_N) and found.steps.shape[1] != kind.num_features:
-        raise ragged(name, found.steps.shape[1], kind.num_features, where(0))
+    width = found.steps.shape[1]
+    if len(found.lengths_N) and width != kind.num_features:
+        raise DataError(
+            f"column '{name}' has time steps of width {width} in {where(0)}, and the model reads "
+            f"those of width {kind.num_features}",
+            "name data with the features that the model was trained on",
+        )
     return truncated(found, kind.limit, kind.truncate, name, where)
 
 

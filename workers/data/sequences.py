@@ -87,7 +87,7 @@ def vectors(
         if len(bad := np.flatnonzero(part.lengths_N != first.lengths_N)):
             row = int(bad[0])
             raise DataError(
-                f"column '{name}' has {part.lengths_N[row]} time steps and '{names[0]}' has "
+                f"column '{name}' has the length {part.lengths_N[row]} and '{names[0]}' the length "
                 f"{first.lengths_N[row]} in {where(row)}",
                 "make all features of a row equally long, or leave one out of dataset.inputs",
             )
@@ -169,7 +169,8 @@ def _vectors(column: pa.Array, name: str, missing: Missing, where: Where) -> Seq
 def ragged(name: str, width: int, usual: int, where: str) -> DataError:
     """Return the error for a time step with another number of features than those before it."""
     return DataError(
-        f"column '{name}' has a time step of {width} numbers in {where}, and {usual} before it",
+        f"column '{name}' has a time step of width {width} in {where}, and of width {usual} "
+        "before it",
         "give each time step the same number of features",
     )
 

@@ -97,8 +97,8 @@ def _vector_sequences(batch: Batch, source: VectorInput) -> Tensor:
     device = batch.inputs.device
     mean_F, std_F = _constant(source.mean, device), _constant(source.std, device)
     vectors_BTF = (batch.inputs - mean_F) / std_F
-    # A missing number is stored as NaN, and becomes the mean.
-    vectors_BTF = vectors_BTF.masked_fill(vectors_BTF.isnan(), 0.0)
+    if source.missing == "zero":  # a missing number is stored as NaN, and becomes the mean
+        vectors_BTF = vectors_BTF.masked_fill(vectors_BTF.isnan(), 0.0)
     if batch.lengths_N is None:
         return vectors_BTF
     return vectors_BTF.masked_fill(~is_step(batch.lengths_N, vectors_BTF.shape[1]), 0.0)

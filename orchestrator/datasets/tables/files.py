@@ -122,8 +122,9 @@ def reading(uri: str, name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
+        what = uri if uri.rpartition("/")[2] == name else f"{name} of {uri}"
         raise DataError(
-            f"cannot read {name} of {uri}: {first_line(error)}",
+            f"cannot read {what}: {first_line(error)}",
             "check that it is a whole Parquet file that this user may read",
         ) from error
 

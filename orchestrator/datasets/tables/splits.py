@@ -147,8 +147,7 @@ class SplitRule:
         if other != split:
             name = group.decode(errors="replace").partition(":")[2]
             raise DataError(
-                f"group {name!r:.60} has a row in {split} ({where(row)}), and one in {other} "
-                f"({seen})",
+                f"group {name!r:.60} is in two splits: {split} in {where(row)}, {other} in {seen}",
                 "put all rows of a group into one split, or --set dataset.group=null",
             )
 

@@ -26,8 +26,7 @@ def wrong_output(outputs: Any, shape: tuple[int, int]) -> ModelError | None:
         return ModelError(f"the model's forward returns a {what}, not a tensor", cure)
     if tuple(outputs.shape) != shape:
         return ModelError(
-            f"the model's output for {shape[0]} row(s) has the shape {tuple(outputs.shape)}, "
-            f"not {shape}",
+            f"the model's output has the shape {tuple(outputs.shape)}, not {shape}",
             f"return one row of num_outputs={shape[1]} numbers for each sequence",
         )
     if outputs.dtype != torch.float32:

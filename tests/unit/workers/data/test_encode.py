@@ -65,7 +65,7 @@ def test_sequences_are_cut_as_in_training(truncate: str, kept: list[int]) -> Non
 
 
 def test_what_is_not_like_the_training_rows_is_named() -> None:
-    with pytest.raises(DataError, match="a time step of 3 numbers in row 0, and 2 before"):
+    with pytest.raises(DataError, match=r"of width 3 in row 0, and the model reads .* width 2"):
         encode_inputs([pa.array([[[1, 2, 3]]])], VECTORS, where)
     with pytest.raises(DataError, match="holds numbers, not texts"):
         encode_inputs([pa.array([[1.0]])], TOKENS, where)
