@@ -2,9 +2,6 @@
 
 import contextlib
 import json
-import os
-import secrets
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 
 from orchestrator.datasets.importing.sequences import INPUTS, SPLIT, TARGET, Sequences
 from workers.errors import DataError, InputError, StorageError
-from workers.storage.storage import Storage
+from workers.storage.whole_file import file_at, written_whole
 
 _ROW_GROUP_BYTES = 2**25
 _CURE = "check that its folder can be written and has room, or name another file: --output"
@@ -48,48 +45,14 @@ def write_sequences(sequences: Sequences, output: str, force: bool = False) -> W
         StorageError: the file cannot be written.
     """
     try:
-        storage, name = _target(output)
+        storage, name = file_at(output, "--output", ".parquet")
         if storage.exists(name) and not force:
             cure = "replace it: --force, or name another file: --output"
             raise InputError(f"{storage.where(name)} exists", cure)
-        with _written_whole(storage, name) as path:
+        with written_whole(storage, name, _CURE) as path:
             return _write(sequences, path, storage.where(name))
     except StorageError as error:
         raise StorageError(error.cause, _CURE) from error
-
-
-def _target(output: str) -> tuple[Storage, str]:
-    """Return the folder and the name of the file. Options of a URI belong to the folder."""
-    base, mark, options = output.partition("?" if "://" in output else "\0")
-    folder, _, name = base.rpartition("/")
-    if not name or name in (".", "..") or os.path.isdir(base):  # noqa: PTH112
-        raise InputError(f"--output is '{output}', a folder", "name a file: --output NAME.parquet")
-    folder = folder or ("/" if base.startswith("/") else ".")
-    return Storage(folder + mark + options), name
-
-
-@contextlib.contextmanager
-def _written_whole(storage: Storage, name: str) -> Iterator[Path]:
-    """Return the path of a file to write, which then takes its name in the storage.
-
-    After an error, nothing of it is left.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            if folder := storage.local_path:
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f".{name[:200]}.{secrets.token_hex(4)}"
-                stack.callback(path.unlink, missing_ok=True)
-            else:
-                path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sequences"
-            yield path
-            if folder:
-                path.replace(folder / name)
-            else:
-                storage.upload(name, path)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise StorageError(f"cannot write {storage.where(name)}: {reason}", _CURE) from error
 
 
 def _write(sequences: Sequences, path: Path, where: str) -> Written:
