@@ -35,6 +35,7 @@ _COMMANDS = {
     "stop": ("jobs.stop", "Ask a running job to write a checkpoint and stop."),
     "resume": ("jobs.resume", "Continue a run from its last checkpoint."),
     "evaluate": ("models.evaluate", "Compute the metrics of a run's model on any data."),
+    "predict": ("models.predict", "Predict the class or the number of each row of files."),
     "reproduce": ("trust.reproduce", "Repeat a run and report whether the result is the same."),
     "drill": (
         "trust.drill",

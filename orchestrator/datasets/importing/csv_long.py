@@ -30,16 +30,19 @@ _UNZIPPED = 8
 """How many times larger than its file the text in a compressed file may be expected to be."""
 
 
-def read_long(paths: list[Path], options: CsvOptions) -> Sequences:
+def read_long(paths: list[Path], options: CsvOptions, in_input_order: bool = False) -> Sequences:
     """Return the sequences of CSV files with one row for each time step.
 
     Without a column for the id, each file is one sequence.
+
+    `in_input_order`: return the sequences in the order in which they begin, which takes memory for
+    all of them. They are to be predicted: even one file is then a sequence.
 
     Raises DataError, here and when the batches are read.
     """
     files = CsvFiles(paths, options.delimiter)
     columns = choose_columns(files, options, with_time=True)
-    if columns.id is None and len(paths) == 1:
+    if columns.id is None and len(paths) == 1 and not in_input_order:
         raise DataError(
             f"{paths[0]} has no column '{ID}' to say which rows make up a sequence",
             "name the column: --id, or give several files, each of which is one sequence",
@@ -50,18 +53,20 @@ def read_long(paths: list[Path], options: CsvOptions) -> Sequences:
             "name the one with the tokens: --inputs",
         )
     notes: list[str] = []
-    return Sequences(_batches(files, columns, options, notes), columns.inputs, notes)
+    num_buckets = 1 if in_input_order else _num_buckets(files.paths)
+    batches = _batches(files, columns, options, notes, num_buckets)
+    return Sequences(batches, columns.inputs, notes)
 
 
 def _batches(
-    files: CsvFiles, columns: Columns, options: CsvOptions, notes: list[str]
+    files: CsvFiles, columns: Columns, options: CsvOptions, notes: list[str], num_buckets: int
 ) -> Iterator[pa.RecordBatch]:
     types = types_of(files, columns, options)
     if columns.time:
         types[columns.time] = _time_type(files, columns.time)
     num_unordered = 0
     rows = (_keyed(block, columns, files) for block in files.read(types))
-    for table in in_buckets(rows, _num_buckets(files.paths)):
+    for table in in_buckets(rows, num_buckets):
         steps = Steps(table, files)
         num_unordered += steps.num_unordered
         yield _sequences(steps, columns)

@@ -1,0 +1,95 @@
+"""Open all inputs of a prediction: each file becomes a source of rows, in their order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import pyarrow as pa
+
+from orchestrator.datasets.tables.files import find_tables
+from orchestrator.datasets.tables.unlabelled import RowBlock, TableBlocks
+from orchestrator.trained.predict.csv import CsvFlags, CsvSource
+from orchestrator.trained.predict.found import FoundFile, find_inputs
+from orchestrator.trained.predict.images import IdxSource, PictureSource
+from orchestrator.trained.predict.sources import Notes, Source, TableSource
+from orchestrator.trained.trained_run import TrainedRun
+from workers.data.kinds import ImageInput
+
+USUAL_ID = "id"
+
+
+@dataclass(frozen=True)
+class InputFlags:
+    """What the user says of the inputs."""
+
+    invert: bool | None = None
+    """Whether bright becomes dark in images; None: where the border says so."""
+    csv: CsvFlags = field(default_factory=CsvFlags)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All rows to predict."""
+
+    sources: Sequence[Source]
+    notes: Notes
+
+    @property
+    def num_rows(self) -> int | None:
+        """None if nobody knows without reading them."""
+        numbers = [source.num_rows for source in self.sources]
+        return None if None in numbers else sum(filter(None, numbers))
+
+    @property
+    def id_schema(self) -> pa.Schema:
+        """The columns that identify a row: `id` if all files have ids, else file and number."""
+        types = {source.id_type for source in self.sources}
+        if None in types:
+            return pa.schema([("file", pa.string()), ("row", pa.int64())])
+        [kind] = types if len(types) == 1 else {pa.string()}
+        return pa.schema([("id", kind)])
+
+    def ids_of(self, block: RowBlock) -> list[pa.Array]:
+        """Return the columns of `id_schema` for some rows."""
+        schema = self.id_schema
+        if schema.names == ["id"]:
+            assert block.ids is not None
+            return [block.ids.cast(schema.field(0).type)]
+        return [block.files, block.rows]
+
+
+def open_inputs(trained: TrainedRun, names: Sequence[str], flags: InputFlags) -> Inputs:
+    """Find the files, and look at what is in them. Raises InputError or DataError."""
+    notes = Notes()
+    sources: list[Source] = []
+    found = find_inputs(names, trained.job.data)
+    for kind, files in groupby(found, key=lambda file: file.kind):
+        if kind == "picture":
+            source = trained.job.data.input
+            assert isinstance(source, ImageInput)
+            paths = [file.path for file in files]
+            sources.append(PictureSource(paths, source, flags.invert, notes))
+        else:
+            for file in files:
+                sources += _sources(file, trained, flags, notes)
+    return Inputs(sources, notes)
+
+
+def _sources(
+    file: FoundFile, trained: TrainedRun, flags: InputFlags, notes: Notes
+) -> Sequence[Source]:
+    shape = trained.job.data
+    if file.kind == "table":
+        return [TableSource(table) for table in table_files(trained, file.path)]
+    if file.kind == "csv":
+        return [CsvSource(file.path, shape, flags.csv, notes)]
+    assert isinstance(shape.input, ImageInput)
+    return [IdxSource(file.path, shape.input, flags.invert, notes)]
+
+
+def table_files(trained: TrainedRun, uri: str) -> list[TableBlocks]:
+    """Return the Parquet files that a path or URI names. Raises DataError."""
+    tables = find_tables(uri)
+    options = trained.spec.dataset.table_options if trained.spec.dataset.is_table else None
+    id_column = (options.id if options else None) or USUAL_ID
+    return [TableBlocks(tables, file, trained.job.data, id_column) for file in tables.files]

@@ -1,0 +1,41 @@
+"""Images in a column of a table: lists of pixels, row after row. It imports no torch."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workers.data.columns import form
+from workers.data.kinds import ImageInput
+from workers.data.numbers import Where
+from workers.data.shard_schema import input_field
+from workers.errors import DataError
+
+COLUMN = "image"
+
+
+def encode_images(column: pa.Array, kind: ImageInput, where: Where) -> pa.Array:
+    """Return the input column of `shard_schema`.
+
+    `column`: lists of height * width integers from 0 to 255.
+
+    Raises DataError.
+    """
+    wanted = kind.height * kind.width
+    cure = f"give each row a list of {kind.height} times {kind.width} integers from 0 to 255"
+    if form(column.type) != "integers":
+        raise DataError(f"column '{COLUMN}' holds {column.type}, not lists of integers", cure)
+    lengths_N = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
+    if len(bad := np.flatnonzero(lengths_N != wanted)):
+        row = int(bad[0])
+        raise DataError(
+            f"column '{COLUMN}' has {lengths_N[row]} pixels in {where(row)}, the model reads "
+            f"{wanted}",
+            cure,
+        )
+    try:
+        pixels = pc.cast(column.flatten(), pa.uint8())
+        if pixels.null_count:
+            raise pa.ArrowInvalid("a pixel is null")
+    except pa.ArrowInvalid as error:
+        raise DataError(f"column '{COLUMN}' of {where(0)} and below: {error}", cure) from error
+    return pa.FixedSizeListArray.from_arrays(pixels, type=input_field(kind).type)
