@@ -42,7 +42,7 @@ _COMMANDS = {
         "Run a job with injected faults and check that nothing is lost.",
     ),
     "delete": ("runs.delete", "Delete a run that has ended."),
-    "export": ("cluster.export", "Print a job as a manifest for KubeRay."),
+    "export": ("export", "Write a run's model as ONNX and the like; or a job for KubeRay."),
     "doctor": ("cluster.doctor", "Check this machine, the storage, the data set and the cluster."),
     "completion": ("completion", "Print a script that completes rnnjob commands in your shell."),
     "data": ("data.prepare", "Prepare data sets."),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -43,8 +44,13 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def model_file(weights: Mapping[str, Tensor], job: TrainJob) -> bytes:
-    """Return the content of model.safetensors: the weights, and metadata to rebuild the model."""
+def model_file(
+    weights: Mapping[str, Tensor], job: TrainJob, more: Mapping[str, Any] | None = None
+) -> bytes:
+    """Return the content of model.safetensors: the weights, and metadata to rebuild the model.
+
+    `more`: further metadata.
+    """
     metadata = {
         "format": "pt",
         "rnnjob": json.dumps(
@@ -54,6 +60,7 @@ def model_file(weights: Mapping[str, Tensor], job: TrainJob) -> bytes:
                 "input": job.data.input.model_dump(),
                 "target": job.data.target.model_dump(),
                 "weights_sha256": weights_sha256(weights),
+                **(more or {}),
             },
             sort_keys=True,
         ),

@@ -31,14 +31,14 @@ class Factory:
 
     def build(self) -> nn.Module:
         """Return a new model. Its first weights are the same each time. Raises ModelError."""
-        arguments = self._arguments()
+        arguments = self.arguments()
         with explained(f"the model {self.class_path} cannot be built"), seeded(self.seed):
             model = self.function(**copy.deepcopy(arguments))
         check_module(model, self.class_path)
         assert isinstance(model, nn.Module)
         return model.train()
 
-    def _arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """Return the arguments of the call. Raises ModelError if they do not fit the function."""
         parameters = self._parameters()
         named = {name for name, parameter in parameters.items() if parameter.kind in _NAMED}

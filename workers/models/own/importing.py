@@ -96,6 +96,24 @@ def _package(folder: Path, path: ClassPath) -> Iterator[None]:
         sys.modules.update(before)
 
 
+@contextlib.contextmanager
+def without_package(class_path: str | None) -> Iterator[None]:
+    """Within this context, a copy of a model's package can be imported from somewhere else.
+
+    Afterwards the package is what it was before, and `sys.path`, too.
+    """
+    top = ClassPath.parse(class_path).top if class_path else ""
+    path = list(sys.path)
+    before = _take_modules(top) if top else {}
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        if top:
+            _take_modules(top)
+            sys.modules.update(before)
+
+
 def _take_modules(top: str) -> dict[str, ModuleType]:
     """Remove a module and all below it from this process, and return them."""
     names = [name for name in sys.modules if name == top or name.startswith(f"{top}.")]

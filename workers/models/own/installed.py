@@ -58,6 +58,11 @@ def build(config: ModelConfig, data: DataShape, seed: int) -> nn.Module:
     return factory(_functions[_key(config, seed)], config, data, seed).build()
 
 
+def arguments_of(config: ModelConfig, data: DataShape, seed: int) -> dict[str, Any]:
+    """Return what the model is built with within `code_of`. Raises ModelError."""
+    return factory(_functions[_key(config, seed)], config, data, seed).arguments()
+
+
 def factory(function: Any, config: ModelConfig, data: DataShape, seed: int) -> Factory:
     """Return what makes the model of a job. `function`: what `class_path` names."""
     return Factory(

@@ -1,4 +1,4 @@
-"""The command `rnnjob export`."""
+"""The command `rnnjob export --kuberay`."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from workers.errors import InputError
 @json_option
 @click.option("-v", "--verbose", is_flag=True, help="Print the tracebacks of errors.")
 @explained
-def export_command(
+def export_kuberay_command(
     kuberay: bool,
     config: Path | None,
     preset: str | None,
@@ -72,10 +72,6 @@ def export_command(
     from orchestrator.cluster.kuberay.manifest import Target, VolumeClaim, notes, ray_job, to_yaml
     from workers.storage.storage import Storage
 
-    if not kuberay:
-        raise InputError(
-            "export needs the system for which to write a manifest", "name it: --kuberay"
-        )
     spec = spec_from(config, preset, assignments, flags)
     if spec.model.class_path is not None or spec.env.pip:
         what = "a model of your own" if spec.model.class_path else "env.pip"
