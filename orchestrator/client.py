@@ -1,10 +1,5 @@
-"""The Python API: submit jobs to a cluster, find them, wait for them. The CLI is built on it.
-
->>> from orchestrator import Client, build_spec
->>> client = Client(storage="s3://bucket/runs", address="http://head:8265")
->>> run = client.submit(build_spec(flags={"training.epochs": 3}))
->>> client.wait(run.run_id).state
-'SUCCEEDED'
+"""The runs of a storage and their clusters: what the command line and the Python API do with a run,
+wherever it runs. It is no API itself: that is `orchestrator.api`.
 """
 
 import contextlib
@@ -22,11 +17,11 @@ from orchestrator.observe.diagnosis import Answer, classify
 from orchestrator.observe.endings import record_death, record_given_up
 from orchestrator.observe.facts import gather
 from orchestrator.observe.observer import Observer
+from orchestrator.observe.wait import wait_for_end
 from orchestrator.runs import RunStatus, next_command
 from orchestrator.runs.logs import LogLine, read_logs
 from orchestrator.spec.job_spec import JobSpec
-from orchestrator.units import show_duration
-from workers.errors import ClusterError, InputError, UnreachableError, WaitTimeoutError
+from workers.errors import ClusterError, InputError, UnreachableError
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.storage.storage import Storage
 
@@ -142,17 +137,8 @@ class Client:
 
     def wait(self, name: str, timeout_s: float | None = None) -> RunStatus:
         """Return the status once the run has ended. Raises WaitTimeoutError."""
-        end = None if timeout_s is None else time.monotonic() + timeout_s
         observer = self.observe(name)
-        while not (status := observer.status()).is_terminal:
-            if end is not None and time.monotonic() > end:
-                raise WaitTimeoutError(
-                    f"{status.run_id} is still {status.state} after "
-                    f"{show_duration(timeout_s or 0.0)}; the wait ended, the job goes on",
-                    f"{next_command(observer.run, 'why')}, or wait again",
-                )
-            time.sleep(max(_POLL_S, observer.run.poll_s))
-        return status
+        return wait_for_end(observer.run, observer.status, timeout_s=timeout_s)
 
     def logs(
         self,

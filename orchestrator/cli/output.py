@@ -5,7 +5,6 @@ a storage or a cluster, that is from a stranger.
 """
 
 import os
-import re
 import sys
 import time
 from dataclasses import dataclass
@@ -14,9 +13,7 @@ from typing import Any
 
 import click
 
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters that a terminal obeys: control characters but newline and tab, and those that change
-the direction of writing."""
+from orchestrator.display.text import printable as printable
 
 
 @dataclass(frozen=True)
@@ -26,11 +23,6 @@ class Styled:
     text: str
     colour: str | None = None
     bold: bool | None = None
-
-
-def printable(text: str) -> str:
-    """Return the text with each character that a terminal obeys as its escape, such as \\x1b."""
-    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def echo(*parts: str | Styled, err: bool = False, nl: bool = True) -> None:

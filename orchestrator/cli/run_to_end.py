@@ -5,16 +5,21 @@ import os
 import sys
 from typing import NoReturn
 
+from rich.table import Table
+
 from orchestrator import runs
 from orchestrator.cli.errors import terminated_as
-from orchestrator.cli.job_progress import JobView, show_outcome
 from orchestrator.cli.output import echo, one_line, print_json
+from orchestrator.display.console import PrintableConsole
+from orchestrator.display.outcome import outcome_rows, score_name
+from orchestrator.display.terminal import JobView
 from orchestrator.launch.launcher import Launcher
 from orchestrator.launch.submission import Submission
 from orchestrator.observe.follow import Left, Terminated, follow
 from orchestrator.runs import RunStatus, next_command
 from orchestrator.runs.result import read_result
 from workers.records.run_folder import RunFolder
+from workers.storage.typed_json import Json
 
 _INTERRUPTED = 130
 
@@ -90,6 +95,17 @@ def start_and_leave(job: Submission, as_json: bool, *, quiet: bool) -> None:
         print_json({"schema_version": 1, "run_id": run.run_id, "run_folder": run.storage.where()})
     else:
         echo(run.run_id)
+
+
+def show_outcome(
+    console: PrintableConsole, run: RunFolder, status: RunStatus, result: Json
+) -> None:
+    """Print the table that closes a run."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in outcome_rows(run, status, result):
+        is_score = name == score_name(result)
+        table.add_row(name, value, style="bold" if is_score else None)
+    console.print(table)
 
 
 def show_failure(run: RunFolder, status: RunStatus) -> None:

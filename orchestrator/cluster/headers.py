@@ -3,6 +3,7 @@
 They are secrets, so no error text shows a value.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from workers.errors import InputError
 from workers.storage.typed_json import parse_object
 
+VARIABLES = ("RNNJOB_HEADERS", "RAY_JOB_HEADERS")
+"""Environment variables that can hold the headers, the stronger one first. The second one is also
+read by `ray job`."""
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CURE = """write --headers '{"Name": "value"}'"""
 
@@ -21,6 +25,12 @@ def parse_headers(text: str) -> dict[str, str]:
     except ValueError as error:
         raise InputError(f"the headers are not a JSON object: {error}", _CURE) from error
     return check_headers(content)
+
+
+def headers_of_environment() -> dict[str, str]:
+    """Return the headers that the environment holds. Raises InputError."""
+    text = next(filter(None, (os.environ.get(name) for name in VARIABLES)), None)
+    return parse_headers(text) if text else {}
 
 
 def check_headers(headers: Mapping[str, Any]) -> dict[str, str]:

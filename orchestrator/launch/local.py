@@ -1,11 +1,12 @@
 """`--local`: the job in a thread of this process, without Ray."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import runs
 from orchestrator.driver.execute import execute
 from orchestrator.driver.local_trainer import LocalTrainer, check_gpu
+from workers.errors import InputError
 from workers.records.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -18,11 +19,20 @@ class LocalLauncher:
     mode = runs.LOCAL
     address = ""
     leaves_on_interrupt = False
+    _last: ClassVar[tuple[str, threading.Thread] | None] = None
+    """The id and the thread of the run that this process began last."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
 
     def check(self, run: RunFolder, spec: "JobSpec", job_id: str) -> dict[str, Any]:
+        """Raises InputError while another run trains here: some of torch's settings, which decide
+        bits, hold for a whole process."""
+        if self._last and self._last[1].is_alive():
+            raise InputError(
+                f"{self._last[0]} is trained in this process already",
+                "wait until it has ended, or use workers: they have processes of their own",
+            )
         check_gpu(spec)
         return {}
 
@@ -32,6 +42,7 @@ class LocalLauncher:
             target=execute, args=(run, LocalTrainer()), name="job", daemon=True
         )
         self._thread.start()
+        LocalLauncher._last = run.run_id, self._thread
 
     def is_alive(self, run: RunFolder) -> bool:
         return self._thread is not None and self._thread.is_alive()

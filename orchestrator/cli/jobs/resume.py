@@ -1,7 +1,7 @@
 """The command `rnnjob resume`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,9 +17,6 @@ from orchestrator.cli.options.run import (
     verbose_option,
 )
 from orchestrator.cli.options.spec import gpus_per_worker_option
-
-if TYPE_CHECKING:
-    from workers.records.run_folder import RunFolder
 
 
 @click.command("resume")
@@ -84,10 +81,11 @@ def resume_command(
     """
     from orchestrator.cli.options.destination import check_destination, launcher_for
     from orchestrator.cli.run_to_end import run_to_end, start_and_leave
+    from orchestrator.launch.destination import where_to_resume
     from orchestrator.launch.resumption import check_resumption
 
     run = runs.find_run(open_storage(storage), run_name)
-    mode, cluster = _mode_and_cluster(run, local, workers, address)
+    mode, cluster = where_to_resume(run, local, workers is not None, address)
     check_destination(local, workers, cluster, no_wait, address)
     shipping = shipping_from(working_dir, include, env, env_file, secret, cluster)
     values = _values(assignments, workers, cpus_per_worker, gpus_per_worker)
@@ -105,27 +103,6 @@ def resume_command(
         start_and_leave(job, as_json, quiet=quiet)
     else:
         run_to_end(job, as_json=as_json, quiet=quiet, verbose=verbose)
-
-
-def _mode_and_cluster(
-    run: "RunFolder", local: bool, workers: str | None, address: str | None
-) -> tuple[str, str | None]:
-    """Return the mode, and the cluster's address if the run continues on a cluster.
-
-    Raises InputError if only the run's record names that cluster.
-    """
-    from orchestrator.cluster.connection import given_address
-    from orchestrator.cluster.known_addresses import recorded_connection
-
-    before = runs.read_status(run)
-    if local:
-        return runs.LOCAL, None
-    if cluster := given_address(address):
-        return runs.CLUSTER, cluster
-    if before.is_on_cluster:
-        return runs.CLUSTER, recorded_connection(before.address, run.run_id).address
-    is_local = before.mode == runs.LOCAL and workers is None
-    return runs.LOCAL if is_local else runs.RAY, None
 
 
 def _values(

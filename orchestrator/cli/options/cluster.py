@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from orchestrator.cluster.headers import VARIABLES as HEADERS_VARIABLES
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_HEADERS_VARIABLES = ["RNNJOB_HEADERS", "RAY_JOB_HEADERS"]
-"""The environment variables for --headers. The second one is also read by `ray job`."""
 
 
 def address_option(function: Callable[P, R]) -> Callable[P, R]:
@@ -33,11 +31,11 @@ def request_options(function: Callable[P, R]) -> Callable[P, R]:
     """Add --headers and --verify, which apply to all requests to a cluster; see `headers_from`."""
     headers = click.option(
         "--headers",
-        envvar=_HEADERS_VARIABLES,
+        envvar=list(HEADERS_VARIABLES),
         metavar="JSON",
         help="HTTP headers for each request to the cluster, for example "
         '\'{"Name": "value"}\'. They are never shown.  '
-        f"[env: {', '.join(_HEADERS_VARIABLES)}]",
+        f"[env: {', '.join(HEADERS_VARIABLES)}]",
     )
     verify = click.option(
         "--verify/--no-verify", default=True, help="Verify the cluster's TLS certificate."

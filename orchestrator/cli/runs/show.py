@@ -52,8 +52,8 @@ def _print_run(
     from rich.table import Table
 
     from orchestrator.cli.console import plain_console
-    from orchestrator.cli.job_progress import outcome_rows
     from orchestrator.cli.output import age
+    from orchestrator.display.outcome import outcome_rows
 
     console = plain_console()
     head = Table(show_header=False, box=None, pad_edge=False)

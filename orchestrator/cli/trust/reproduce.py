@@ -130,8 +130,8 @@ def _run_and_compare(
 
     The exit code is that of the comparison, or that of the job if the comparison decides nothing.
     """
-    from orchestrator.cli.job_progress import JobView
     from orchestrator.cli.run_to_end import leave, show_failure, start_and_follow
+    from orchestrator.display.terminal import JobView
     from orchestrator.runs.comparison import compare, trace_of
 
     again = job.create_run()

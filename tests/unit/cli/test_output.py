@@ -15,8 +15,8 @@ from rich.table import Table
 
 from orchestrator import runs
 from orchestrator.cli import main
-from orchestrator.cli.console import PrintableConsole
 from orchestrator.cli.output import Styled, echo, print_json, print_logs_and_tracebacks, printable
+from orchestrator.display.console import PrintableConsole
 from orchestrator.runs import RunStatus
 from tests.conftest import ROOT
 from tests.unit.recording_cluster import recording_cluster

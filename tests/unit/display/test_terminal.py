@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.cli.job_progress import JobView
+from orchestrator.display.terminal import JobView
 from orchestrator.runs import RunStatus
 from workers.storage.typed_json import Json
 
