@@ -1,33 +1,56 @@
 """Everything but the training loop: specifying, starting, driving and observing jobs. Importing
 a module of it imports neither torch nor Ray, except `launch.ray_client`.
 
->>> from orchestrator import Client, build_spec
+>>> from orchestrator import submit
+>>> run = submit({"dataset.name": "mnist-sample", "training.epochs": 10}, local=True)
+>>> run.wait().result["test_accuracy"]
+0.955
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Client", "JobSpec", "RunStatus", "build_spec"]
+__all__ = [
+    "JobError",
+    "JobSpec",
+    "Report",
+    "Run",
+    "RunStatus",
+    "build_spec",
+    "list_runs",
+    "open_run",
+    "submit",
+]
 
 if TYPE_CHECKING:
-    from orchestrator.client import Client
+    from orchestrator.api.report import Report
+    from orchestrator.api.run import Run
+    from orchestrator.api.submit import list_runs, open_run, submit
+    from orchestrator.client import Client as Client
     from orchestrator.runs import RunStatus
     from orchestrator.spec.build import build_spec
     from orchestrator.spec.job_spec import JobSpec
+    from workers.errors import JobError
 else:
     _HOMES = {
-        "Client": "client",
-        "JobSpec": "spec.job_spec",
-        "RunStatus": "runs",
-        "build_spec": "spec.build",
+        "Client": "orchestrator.client",  # not public any more; for scripts that have it
+        "JobError": "workers.errors",
+        "JobSpec": "orchestrator.spec.job_spec",
+        "Report": "orchestrator.api.report",
+        "Run": "orchestrator.api.run",
+        "RunStatus": "orchestrator.runs",
+        "build_spec": "orchestrator.spec.build",
+        "list_runs": "orchestrator.api.submit",
+        "open_run": "orchestrator.api.submit",
+        "submit": "orchestrator.api.submit",
     }
 
     def __getattr__(name: str) -> Any:
         """Each is imported when it is asked for: `rnnjob --help` needs none of them."""
         if name not in _HOMES:
             raise AttributeError(f"module 'orchestrator' has no attribute '{name}'")
-        return getattr(importlib.import_module(f"orchestrator.{_HOMES[name]}"), name)
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

@@ -27,7 +27,9 @@ class RunStatus:
 
     run_id: str
     state: str
+    """QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED or STOPPED."""
     mode: str = ""
+    """Where it runs: `local`, `ray` (on this machine) or `cluster`."""
     reason: str = ""
     """Why the run is in this state, in one line."""
     cure: str = ""
@@ -58,6 +60,7 @@ class RunStatus:
 
     @property
     def is_terminal(self) -> bool:
+        """Whether the run has ended."""
         return self.state in TERMINAL
 
     @property
@@ -72,6 +75,7 @@ class RunStatus:
         return self.mode == CLUSTER and bool(self.address)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the content of status.json."""
         return asdict(self)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestrator import Client, build_spec, runs
+from orchestrator import build_spec, runs
 from orchestrator.cli import main
+from orchestrator.client import Client
 from orchestrator.cluster.connection import Connection
 from tests.unit.recording_cluster import RecordingCluster, recording_cluster
 from workers.errors import ClusterError

@@ -1,0 +1,62 @@
+"""Use the model of a run. Each function imports torch when it is called.
+
+To be added here: `predict`.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.trained.trained_run import TrainedRun, open_trained
+from workers.records.run_folder import RunFolder
+from workers.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def model(run: RunFolder, checkpoint: str | int | None, trust_code: bool) -> "nn.Module":
+    """Return a run's model with its weights. Raises JobError."""
+    from workers.models.own.installed import code_of
+    from workers.trained.load import load_trained
+
+    trained = _open(run, checkpoint, trust_code)
+    with _own_threads(), code_of(trained.job):
+        return load_trained(trained.job, trained.checkpoint).module
+
+
+def evaluate(
+    run: RunFolder,
+    checkpoint: str | int | None,
+    trust_code: bool,
+    dataset: str | None,
+    split: str | None,
+    data_dir: str | Path | None,
+) -> dict[str, Any]:
+    """Return the metrics of a run's model. Raises JobError."""
+    from orchestrator.trained.evaluation import evaluate_run
+
+    folder = data_dir or os.environ.get("RNNJOB_DATA_DIR")
+    trained = _open(run, checkpoint, trust_code)
+    with _own_threads():
+        found = evaluate_run(trained, dataset, split, Path(folder) if folder else None)
+    return found.to_json()
+
+
+def _open(run: RunFolder, checkpoint: str | int | None, trust_code: bool) -> TrainedRun:
+    name = run.run_id if checkpoint is None else f"{run.run_id}:{checkpoint}"
+    return open_trained(Storage(run.storage.parent_uri), name, trust_code)
+
+
+@contextlib.contextmanager
+def _own_threads() -> Iterator[None]:
+    """Give the caller its number of torch's threads back."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
