@@ -3,9 +3,11 @@
     python examples/brackets.py                  # writes brackets.parquet
     rnnjob submit --dataset parquet:brackets.parquet --set model.embedding_size=16
 
-A row has 2 to 100 tokens. There are as many balanced as unbalanced rows of each length. An
-unbalanced row is a balanced one in which one bracket was replaced by another, or two were swapped,
-so a count of the brackets does not tell the two classes apart.
+A row has 2 to 100 tokens, and brackets are nested up to eight deep: the bounded Dyck language of
+Hewitt et al. (RNNs can generate bounded hierarchical languages with optimal memory, 2020). There
+are as many balanced as unbalanced rows of each length. An unbalanced row is a balanced one in which
+one bracket was replaced by another, or two were swapped, so a count of the brackets does not tell
+the two classes apart.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 SPLITS = {"train": 40_000, "validation": 2_000, "test": 4_000}
-MAX_LENGTH = 100
+MAX_LENGTH, MAX_DEPTH = 100, 8
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 OPENING, TOKENS = tuple(PAIRS), (*PAIRS, *PAIRS.values())
 
@@ -44,11 +46,11 @@ def is_balanced(tokens: list[str]) -> bool:
 
 
 def balanced(length: int, draws: Draws) -> list[str]:
-    """Return a random balanced row. Where both is allowed, a bracket opens in half of the cases."""
+    """Return a random balanced row. Where both is possible, a bracket opens in half of the cases."""
     tokens: list[str] = []
     expected: list[str] = []
     while len(tokens) < length:
-        must_close = length - len(tokens) == len(expected)
+        must_close = len(expected) in (MAX_DEPTH, length - len(tokens))
         if expected and (must_close or draws.below(2)):
             tokens.append(expected.pop())
         else:
