@@ -46,7 +46,7 @@ def is_balanced(tokens: list[str]) -> bool:
 
 
 def balanced(length: int, draws: Draws) -> list[str]:
-    """Return a random balanced row. Where both is possible, a bracket opens in half of the cases."""
+    """Return a random balanced row. Where it may, a bracket opens in half of the cases."""
     tokens: list[str] = []
     expected: list[str] = []
     while len(tokens) < length:

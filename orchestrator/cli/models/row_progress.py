@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from orchestrator.cli.console import PrintableConsole
+from orchestrator.display.console import PrintableConsole
 
 
 class RowProgress:
