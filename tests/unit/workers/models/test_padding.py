@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from examples.conv_gru import ConvGru
 from tests.unit.workers.data.data_sets import (
     CLASSES,
+    FEATURES,
     MAX_LENGTH,
+    NUMBER,
     TOKENS,
     VECTORS,
     random_rows,
@@ -18,6 +21,7 @@ from tests.unit.workers.data.data_sets import (
 )
 from workers.config import ModelConfig
 from workers.data.kinds import PADDING
+from workers.data.rules import rules_for
 from workers.models.recurrent import RecurrentNetwork, build_model
 
 VECTOR_SHAPE, TOKEN_SHAPE = shape_of(VECTORS, CLASSES), shape_of(TOKENS, CLASSES)
@@ -100,3 +104,20 @@ def test_tokens_are_looked_up_and_padding_has_no_vector() -> None:
     assert gradient is not None
     assert not gradient[PADDING].any()
     assert gradient[2:].abs().sum(1).min() > 0
+
+
+@pytest.mark.parametrize("kind", ["numbers", "tokens", "own"])
+def test_more_padding_changes_no_bit_of_the_loss_of_any_kind_of_job(kind: str) -> None:
+    shape = {"numbers": shape_of(VECTORS, NUMBER), "tokens": TOKEN_SHAPE}.get(kind, VECTOR_SHAPE)
+    model: nn.Module
+    if kind == "own":
+        model = ConvGru(num_features=FEATURES, num_outputs=2, hidden=7, dropout=0.0)
+    else:
+        config = ModelConfig(hidden_size=7, embedding_size=5 if kind == "tokens" else 0)
+        model = build_model(config, shape, seed=0)
+    rules = rules_for(shape, "auto", "none", 0.0)
+    losses = []
+    for length in (MAX_LENGTH, 2 * MAX_LENGTH):
+        batch = random_rows(shape, 13).padded(length).batch()
+        losses.append(rules.loss_sum(model(batch.inputs, batch.lengths_N), batch.targets_N))
+    assert torch.equal(*losses)
