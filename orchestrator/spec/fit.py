@@ -28,7 +28,7 @@ def check_fit(spec: JobSpec, shape: DataShape) -> None:
     if isinstance(shape.target, NumberTarget):
         _check_number(spec, shape.target)
     else:
-        _check_classes(spec, shape.target)
+        _check_classes(spec, shape, shape.target)
     if spec.training.keep == "best" and not shape.validation_rows:
         raise InputError(
             "training.keep 'best' needs validation rows, but there are none",
@@ -77,13 +77,13 @@ def _check_number(spec: JobSpec, target: NumberTarget) -> None:
             )
 
 
-def _check_classes(spec: JobSpec, target: ClassTarget) -> None:
-    training = spec.training
+def _check_classes(spec: JobSpec, shape: DataShape, target: ClassTarget) -> None:
+    training, is_image = spec.training, isinstance(shape.input, ImageInput)
     if training.loss not in ("auto", "cross-entropy"):
         raise InputError(
             f"training.loss is {training.loss}, but the target '{target.column}' is one of "
             f"{target.num_outputs} classes",
-            "leave it out, or predict numbers: --task regression",
+            "leave it out" + ("" if is_image else ", or predict numbers: --task regression"),
         )
     weights = training.class_weights
     if isinstance(weights, dict) and set(weights) != set(target.names):
@@ -96,6 +96,6 @@ def _check_classes(spec: JobSpec, target: ClassTarget) -> None:
         )
     if weights == "balanced" and not target.train_counts:
         raise InputError(
-            f"{target.column} was prepared by an older rnnjob, which did not count its classes",
+            f"{shape.name} was cut by an older rnnjob, which did not count the rows of its classes",
             "cut the data set again: rnnjob data prepare --force",
         )

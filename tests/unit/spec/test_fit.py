@@ -5,7 +5,7 @@ import pytest
 from orchestrator.spec.build import build_spec
 from orchestrator.spec.fit import check_fit, resolve_metric
 from tests.unit.workers.data.data_sets import CLASSES, NUMBER, TOKENS, VECTORS, shape_of
-from workers.data.kinds import DataShape
+from workers.data.kinds import DataShape, ImageInput
 from workers.errors import InputError
 
 GESTURES, YIELDS = shape_of(VECTORS, CLASSES), shape_of(VECTORS, NUMBER)
@@ -48,6 +48,19 @@ def test_what_has_no_meaning_is_refused(
     with pytest.raises(InputError) as caught:
         fit(shape, assignment)
     assert cause in caught.value.cause and cure in caught.value.cure
+
+
+def test_images_are_not_offered_what_only_tables_have() -> None:
+    digits = GESTURES.model_copy(update={"input": ImageInput(height=2, width=2)})
+    with pytest.raises(InputError) as caught:
+        fit(digits, "training.loss=mae")
+    assert caught.value.cure == "leave it out"
+
+
+def test_rows_that_an_older_release_cut_have_no_balance() -> None:
+    old = GESTURES.model_copy(update={"target": CLASSES.model_copy(update={"train_counts": ()})})
+    with pytest.raises(InputError, match="sequences was cut by an older rnnjob"):
+        fit(old, "training.class_weights=balanced")
 
 
 def test_what_has_a_meaning_is_taken() -> None:
