@@ -131,10 +131,14 @@ class _Writer:
 
     def _bundle(self, format_name: str, rows: RowsToEvaluate | str) -> tuple[int, "Comparison"]:
         from workers.trained.formats.bundle import bundle_files, bundle_predict
+        from workers.trained.formats.traced import recording
 
         files = bundle_files(self.model, self.facts, card_files(self.trained, self.facts))
-        with new_folder(self.path, files) as folder:
-            predict = bundle_predict(folder, self.facts)
+        with (
+            new_folder(self.path, files) as folder,
+            recording(format_name, self.facts),
+            bundle_predict(folder, self.facts) as predict,
+        ):
             comparison = self._checked(format_name, predict, rows)
         return sum(map(len, files.values())), comparison
 
@@ -166,7 +170,9 @@ class _Writer:
         from workers.trained.formats.traced import failed, recording
 
         made_up = MadeUpRows(self.model.job.data, self.facts).batches(_MADE_UP_ROWS)
-        with recording(format_name, self.facts):
+        traced = format_name in ("onnx", "torchscript")
+        why = "what was recorded fails for rows of another number or length" if traced else ""
+        with recording(format_name, self.facts, why):
             comparison = compare(predict, made_up, self.model)
             if comparison.in_float32.is_close and not isinstance(rows, str):
                 comparison = compare(predict, _batches(rows), self.model)

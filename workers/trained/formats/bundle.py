@@ -1,8 +1,9 @@
 """A folder with all that plain torch needs to use a model, and its check."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -59,13 +60,14 @@ def _code(job: TrainJob) -> Files:
     return {f"{CODE}/{name}": content for name, content in code.files.items()}
 
 
-def bundle_predict(folder: Path, facts: Facts) -> Predict:
-    """Return what computes the outputs of a bundle. The code of a model in it is run."""
-    with without_package(facts["network"]["class_path"]):
-        model = plain_model.load(folder)
+@contextlib.contextmanager
+def bundle_predict(folder: Path, facts: Facts) -> Iterator[Predict]:
+    """Yield what computes the outputs of a bundle. The code of a model in it is run."""
 
     def predict(batch: Batch) -> Tensor:
         outputs: Tensor = model(*arguments_of(batch, facts))
         return outputs
 
-    return predict
+    with without_package(facts["network"]["class_path"]):
+        model = plain_model.load(folder)
+        yield predict

@@ -26,8 +26,12 @@ def arguments_of(batch: Batch, facts: Facts) -> tuple[Tensor, ...]:
 
 
 @contextlib.contextmanager
-def recording(what: str, facts: Facts) -> Iterator[None]:
-    """Within this context, a model is recorded without warnings. `what`: the format.
+def recording(what: str, facts: Facts, why: str = "") -> Iterator[None]:
+    """Within this context, a model is recorded, or what was recorded is run, without warnings.
+
+    Args:
+        what: the format.
+        why: what an error means, if it says nothing to people.
 
     Raises ModelError if that fails, which happens to models of the user's own.
     """
@@ -42,17 +46,16 @@ def recording(what: str, facts: Facts) -> Iterator[None]:
     except JobError:
         raise
     except Exception as error:  # the tracer raises errors of any type
-        raise failed(what, facts, described(error)) from error
+        raise failed(what, facts, why or described(error)) from error
     finally:
         logger.setLevel(level)
 
 
 def failed(what: str, facts: Facts, why: str) -> JobError:
     """Return the error for a model that cannot be exported."""
-    if facts["own"] is None:
-        return JobError(f"the model cannot be exported as {what}: {why}", "take --format bundle")
     name = facts["network"]["class_path"]
-    return ModelError(
-        f"the model {name} cannot be exported as {what}: {why}",
-        "export it with its code: --format bundle",
-    )
+    cause = f"the model {name or facts['run_id']} cannot be exported as {what}: {why}"
+    cure = "export it with its code: --format bundle"
+    if what == "bundle":
+        cure = "export the weights alone: --format safetensors"
+    return ModelError(cause, cure) if name else JobError(cause, cure)
