@@ -172,6 +172,29 @@ class Run:
         """
         return trained.evaluate(self._folder, checkpoint, trust_code, dataset, split, data_dir)
 
+    def predict(
+        self,
+        *inputs: str | Path,
+        checkpoint: str | int | None = None,
+        invert: bool | None = None,
+        trust_code: bool = False,
+    ) -> pa.Table:
+        """Predict the class or the number of each row of files, in their order, in this process.
+
+        The table has the columns that `rnnjob predict` writes. It is in memory: for more rows than
+        fit there, use `rnnjob predict -o`, which also has more options for CSV.
+
+        Args:
+            inputs: files, folders or patterns. A model of images reads PNG, JPEG, idx and Parquet,
+                one of sequences Parquet and CSV.
+            checkpoint: see `model`.
+            invert: whether bright becomes dark in images. By default, where the border says so.
+            trust_code: see `model`.
+
+        What was assumed of the files is a warning of Python. Raises JobError.
+        """
+        return trained.predict(self._folder, checkpoint, trust_code, inputs, invert)
+
     def stop(self, *, force: bool = False) -> "Run":
         """Ask the run to stop after its current step, with a checkpoint, and return at once.
 

@@ -1,13 +1,13 @@
-"""Use the model of a run. Each function imports torch when it is called.
-
-To be added here: `predict`.
-"""
+"""Use the model of a run. Each function imports torch when it is called."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from orchestrator.trained.trained_run import TrainedRun, open_trained
 from workers.records.run_folder import RunFolder
@@ -43,6 +43,27 @@ def evaluate(
     with _own_threads():
         found = evaluate_run(trained, dataset, split, Path(folder) if folder else None)
     return found.to_json()
+
+
+def predict(
+    run: RunFolder,
+    checkpoint: str | int | None,
+    trust_code: bool,
+    inputs: Sequence[str | Path],
+    invert: bool | None,
+) -> pa.Table:
+    """Return what a run's model says of each row of files. Raises JobError."""
+    from orchestrator.trained.predict.here import prediction_columns, predictions
+    from orchestrator.trained.predict.inputs import InputFlags, open_inputs
+
+    trained = _open(run, checkpoint, trust_code)
+    opened = open_inputs(trained, [str(name) for name in inputs], InputFlags(invert))
+    with _own_threads():
+        schema = prediction_columns(trained, opened)
+        table = pa.Table.from_batches(predictions(trained, opened), schema)
+    for note in opened.notes.all():
+        warnings.warn(note, stacklevel=3)  # the line that calls Run.predict
+    return table
 
 
 def _open(run: RunFolder, checkpoint: str | int | None, trust_code: bool) -> TrainedRun:

@@ -66,6 +66,16 @@ def test_the_model_of_a_run_is_a_plain_module(here: Path) -> None:
         run.model(12345)
 
 
+def test_each_row_of_a_file_is_predicted_in_order(here: Path) -> None:
+    run = train(here).wait(progress=False)
+    file = next((here / "idx").glob("t10k-images*"))
+    predicted = run.predict(file, invert=False)
+    [rows] = {run.result["test_rows"], predicted.num_rows}
+    assert predicted["row"].to_pylist() == list(range(rows))
+    with pytest.raises(JobError, match=r"none\.png"):
+        run.predict("none.png")
+
+
 def test_a_spec_is_a_mapping_a_file_or_a_job_spec(here: Path) -> None:
     spec = tiny_spec(here)
     (here / "job.yaml").write_text(spec.to_yaml())
