@@ -53,6 +53,11 @@ def print_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2).replace("\x7f", "\\u007f"))
 
 
+def print_json_lines(lines: bytes) -> None:
+    """Print JSON documents, one on each line, whose text is escaped already."""
+    click.echo(lines, nl=False)
+
+
 def print_logs_and_tracebacks() -> None:
     """Print on stderr the warnings of this process, and the traceback of an error that ends it."""
     import logging  # here, since `rnnjob --help` needs none of it

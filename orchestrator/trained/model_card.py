@@ -82,8 +82,8 @@ def _inputs(data: DataShape, has_lengths: bool) -> tuple[str, str]:
     if isinstance(source, VectorInput):
         what = (
             f"float32 (rows, time steps, {source.num_features}), the features of "
-            f"{_shown(source.columns)} as they are in the table. The model normalizes them. NaN is "
-            "a missing number."
+            f"{_shown(source.columns)} as they are in the table. The model normalizes them."
+            + (" NaN is a missing number." if source.missing == "zero" else "")
         )
         example = f"torch.zeros(1, {steps}, {source.num_features})"
     else:

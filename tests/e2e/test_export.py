@@ -106,7 +106,10 @@ def work(module_rnnjob: Cli) -> Iterator[Path]:
             if name.startswith(("RNNJOB_", "XDG_")):
                 patch.setenv(name, value)
         patch.delenv("RNNJOB_DATA_DIR", raising=False)
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         yield folder
+        torch.set_num_threads(num_threads)
 
 
 @pytest.fixture

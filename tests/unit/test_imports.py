@@ -53,7 +53,7 @@ def test_the_submitting_side_imports_neither_torch_nor_ray() -> None:
     # Ray's client is imported only when it is to change something.
     names = [name for name in modules("orchestrator") if name != IMPORTS_RAY_ITSELF]
     assert {"orchestrator.launch.submission", RUNS_A_JOB} <= set(names)
-    assert not loaded_with(names) & {"torch", "ray", "torchvision"}
+    assert not loaded_with(names) & {"torch", "ray", "torchvision", "onnx", "onnxruntime"}
 
 
 def test_showing_runs_needs_neither_torch_nor_ray_nor_pydantic() -> None:
@@ -63,7 +63,7 @@ def test_showing_runs_needs_neither_torch_nor_ray_nor_pydantic() -> None:
 
 def test_the_training_side_needs_neither_ray_nor_click() -> None:
     loaded = loaded_with([name for name in modules("workers") if name != "workers.ray_worker"])
-    assert not loaded & {"ray", "click", "orchestrator"}
+    assert not loaded & {"ray", "click", "orchestrator", "onnx", "onnxruntime"}
     assert "torch" in loaded
 
 

@@ -133,7 +133,8 @@ class Predictor(nn.Module):
             scaled_BHW = (inputs.to(torch.float32) / 255.0 - source["mean"]) / source["std"]
             return _as_sequences(scaled_BHW, self.facts["network"]["read"])
         vectors_BTF = (inputs.to(torch.float32) - self.mean_F) / self.std_F
-        vectors_BTF = vectors_BTF.masked_fill(vectors_BTF.isnan(), 0.0)  # a missing number
+        if source["missing"] == "zero":
+            vectors_BTF = vectors_BTF.masked_fill(vectors_BTF.isnan(), 0.0)
         if lengths_B is None:
             return vectors_BTF
         return vectors_BTF.masked_fill(~_is_step(lengths_B, vectors_BTF), 0.0)

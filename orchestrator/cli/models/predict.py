@@ -154,5 +154,5 @@ def _print(trained: "TrainedRun", inputs: "Inputs", as_json: bool) -> None:
     # On a terminal, the rows themselves show how far it is.
     with RowProgress("predicting", inputs.num_rows, not sys.stdout.isatty()) as progress:
         for batch in batches:
-            click.echo(json_lines(batch), nl=False)
+            print_json_lines(json_lines(batch))
             progress.advance(batch.num_rows)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.unit.simulated import tiny_job
 from tests.unit.workers.data.data_sets import CLASSES, MAX_LENGTH, VECTORS, random_rows, shape_of
 from tests.unit.workers.trained.models import KINDS, job_of, trained
 from workers.data.rows import Batch
@@ -96,7 +97,8 @@ def test_what_stands_in_the_padding_changes_nothing(written: Written, tmp_path: 
 
 @every_format
 def test_a_missing_number_is_the_mean(written: Written, tmp_path: Path) -> None:
-    model = trained(job_of(tmp_path, "vectors"))
+    data = shape_of(VECTORS.model_copy(update={"missing": "zero"}), CLASSES)
+    model = trained(tiny_job(tmp_path, data=data))
     batch = random_rows(model.job.data, 13).batch()
     batch.inputs[:, 0, 1] = float("nan")
     predict = written(model, facts_of(model, None), tmp_path)
