@@ -14,7 +14,7 @@ from orchestrator.cli.options.run import (
     trained_run_argument,
     trust_code_option,
 )
-from orchestrator.cli.output import echo, one_line, print_json
+from orchestrator.cli.output import echo, one_line, print_json, print_json_lines
 
 if TYPE_CHECKING:
     from orchestrator.trained.predict.inputs import Inputs
