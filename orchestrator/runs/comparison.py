@@ -68,6 +68,8 @@ class Comparison:
     """Whether both runs recorded where they came from."""
     differences: Pairs
     """The facts about the origin of the runs that differ, by dotted key."""
+    about_rows: str = ""
+    """How the rows of the runs differ, in words; empty if they do not, or if that is unknown."""
 
     @property
     def differing_outcome(self) -> Pairs:
@@ -121,6 +123,17 @@ def trace_of(run: RunFolder) -> Trace:
         {key: result.get(key) for key in ("weights_sha256", "test_loss")},
         facts_of(run.read_json(run.PROVENANCE) or {}, workers[-1] if workers else None),
     )
+
+
+def _about_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Say how the rows of two runs differ, from the facts about their origin."""
+    prints = [facts.get("data.fingerprint") for facts in (first, second)]
+    digests = [facts.get("data.rows_digest") for facts in (first, second)]
+    if prints[0] == prints[1] or not all((*prints, *digests)):
+        return ""
+    if digests[0] == digests[1]:
+        return "the data are the same rows, in another order or other splits"
+    return "the data are other rows"
 
 
 def facts_of(provenance: Json, workers: int | None) -> dict[str, Any]:
@@ -191,6 +204,7 @@ def compare(run: Trace, again: Trace, status: RunStatus, until: int) -> Comparis
         outcome={key: (run.outcome[key], again.outcome[key]) for key in run.outcome},
         facts_known=bool(known),
         differences=_differing(run.facts, again.facts, known),
+        about_rows=_about_rows(run.facts, again.facts),
     )
 
 

@@ -174,6 +174,8 @@ def _show(comparison: "Comparison") -> None:
     if comparison.differences:
         echo("\nalso different:" if comparison.differs else "\ndifferent, but without an effect:")
         _show_pairs(comparison, comparison.differences)
+        if comparison.about_rows:
+            echo(comparison.about_rows)
     elif comparison.differs:
         echo(
             "\nnothing else that was recorded differs: neither code, packages, data, hardware, "

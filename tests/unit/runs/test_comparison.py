@@ -163,6 +163,30 @@ def test_the_place_of_a_run_and_unknown_facts_are_no_differences(change: Json) -
     assert not compared(trace(), trace(facts={**PROVENANCE, **change})).differences
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (("f1", "r1"), ("f1", "r1"), ""),
+        (
+            ("f1", "r1"),
+            ("f2", "r1"),
+            "the data are the same rows, in another order or other splits",
+        ),
+        (("f1", "r1"), ("f2", "r2"), "the data are other rows"),
+        (("f1", ""), ("f2", ""), ""),
+        (("f1", None), ("f2", "r2"), ""),
+    ],
+)
+def test_it_is_said_whether_other_data_are_the_same_rows(
+    first: tuple[str, str | None], second: tuple[str, str | None], words: str
+) -> None:
+    traces = [
+        trace(facts={**PROVENANCE, "data": {"fingerprint": fingerprint, "rows_digest": digest}})
+        for fingerprint, digest in (first, second)
+    ]
+    assert compared(*traces).about_rows == words
+
+
 def test_the_number_of_workers_counts_if_gradients_are_fused() -> None:
     fused = {**PROVENANCE, "training": {"gradients": "fused"}}
     one, two = (Trace(str(n), {1: step(1)}, {}, facts_of(fused, n)) for n in (1, 2))
