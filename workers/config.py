@@ -189,8 +189,9 @@ class TrainingConfig(Config):
     """`exact`: one gradient per shard, summed in shard order, with the same bits on any number of
     workers. `fused`: one backward pass per worker and one all-reduce, which gives the same result
     up to rounding."""
-    keep: Literal["best", "last"] = "best"
-    """Whether the final weights are those of the best epoch or of the last step."""
+    keep: Literal["auto", "best", "last"] = "auto"
+    """Whether the final weights are those of the best epoch or of the last step. `auto`: of the
+    best epoch, if there are validation rows."""
     metric: Metric = "auto"
     """Whether the best epoch has the highest accuracy or the lowest loss. The other metric breaks
     ties. `auto` is the accuracy for classes, and the loss for numbers."""

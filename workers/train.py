@@ -336,7 +336,7 @@ class _Loop:
     def _finish(self) -> TrainResult:
         """Choose the final weights, store them and test them."""
         best = self.progress.best
-        keep_best = self.job.training.keep == "best" and best is not None
+        keep_best = self.job.training.keep != "last" and best is not None
         if keep_best:
             load_weights(self.model, self.best)
         weights = weights_of(self.model)

@@ -41,9 +41,11 @@ class TableOptions(Config):
     split: Name | None = None
     """The column that names each row's split: train, validation or test. Null: a column named
     `split`, if there is one."""
-    validation_fraction: Fraction = 0.1
+    validation_fraction: Fraction | Literal["auto"] = "auto"
     test_fraction: Fraction = 0.1
-    """The shares of the rows, or of the groups, that make up a split which nothing else names."""
+    """The shares of the rows, or of the groups, that make up a split which nothing else names.
+    `auto`: 0.1, or no validation rows if the table has fewer than 1,000 rows: then each of them
+    says more in training than in the choice of an epoch."""
     id: Name | None = None
     """The column that identifies a row. Its hash decides the row's split, so that a row keeps its
     split when others are added. Null: a column named `id`, if there is one; without any, the hash

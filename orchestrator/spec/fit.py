@@ -14,12 +14,15 @@ from workers.errors import InputError
 _ACCURACY = "validation_accuracy"
 
 
-def resolve_metric(spec: JobSpec, shape: DataShape) -> JobSpec:
-    """Return the spec with the metric that `auto` stands for."""
-    if spec.training.metric != "auto":
-        return spec
-    is_number = isinstance(shape.target, NumberTarget)
-    return spec.with_values({"training.metric": "validation_loss" if is_number else _ACCURACY})
+def resolved(spec: JobSpec, shape: DataShape) -> JobSpec:
+    """Return the spec with the metric, and the weights to keep, that `auto` stands for."""
+    training, values = spec.training, {}
+    if training.metric == "auto":
+        is_number = isinstance(shape.target, NumberTarget)
+        values["training.metric"] = "validation_loss" if is_number else _ACCURACY
+    if training.keep == "auto":
+        values["training.keep"] = "best" if shape.validation_rows else "last"
+    return spec.with_values(values) if values else spec
 
 
 def check_fit(spec: JobSpec, shape: DataShape) -> None:

@@ -138,8 +138,10 @@ class JobSpec(Config):
 
     def _training(self) -> dict[str, Any]:
         training = _without_new_defaults(self.training)
-        if training["metric"] == "auto":  # what it is unless the plan says otherwise
-            training["metric"] = "validation_accuracy"
+        # What `auto` is unless the plan says otherwise, and what runs had before there was `auto`.
+        for key, value in (("metric", "validation_accuracy"), ("keep", "best")):
+            if training[key] == "auto":
+                training[key] = value
         return training
 
     def _sha256(self, data_fingerprint: str, training: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from orchestrator.datasets.prepare import prepare
 from orchestrator.datasets.prepared import PreparedData, open_prepared
 from orchestrator.datasets.tables.prepare import prepare_tables
 from orchestrator.spec.build import load_spec
-from orchestrator.spec.fit import check_fit, resolve_metric
+from orchestrator.spec.fit import check_fit, resolved
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.tree import SpecError
 from orchestrator.units import parse_bytes
@@ -52,13 +52,13 @@ def make_plan(
     Raises JobError.
     """
     data = open_data(spec, num_workers)
-    resolved = resolve_metric(spec, data.shape)
+    whole = resolved(spec, data.shape)
     if spec.training.precision == "auto":
         precision = resolve_precision(spec.scaling.gpus_per_worker > 0)
-        resolved = resolved.with_values({"training.precision": precision})
-    if resolved != spec:
-        run.storage.write(run.JOB, resolved.to_yaml().encode())
-    return Plan(resolved, train_job(run, resolved, data.shape), data)
+        whole = whole.with_values({"training.precision": precision})
+    if whole != spec:
+        run.storage.write(run.JOB, whole.to_yaml().encode())
+    return Plan(whole, train_job(run, whole, data.shape), data)
 
 
 def train_job(run: RunFolder, spec: JobSpec, shape: DataShape) -> TrainJob:

@@ -42,7 +42,8 @@ def test_the_command_that_inspect_prints_trains(rnnjob: Cli, tmp_path: Path) -> 
     run = tmp_path / "runs" / result["run_id"]
     origin = json.loads((run / "provenance.json").read_text())["data"]["origin"]
     assert origin["uri"] == f"parquet:{tmp_path}/recordings" and origin["num_files"] == 2
-    assert set(origin["splits"]) == {"train", "validation", "test"}
+    assert set(origin["splits"]) == {"train", "test"}
+    assert "240 rows are too few to hold some out" in done.stderr
 
 
 def test_a_run_does_not_go_on_with_rows_that_changed(rnnjob: Cli, tmp_path: Path) -> None:

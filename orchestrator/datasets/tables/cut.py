@@ -61,7 +61,7 @@ def cut_tables(
         digest=hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest(),
         num_files=sum(len(source.files) for source in tables.values()),
         splits=dict(scan.rule.described()),
-        notes=scan.roles.notes,
+        notes=scan.notes,
     )
     write_manifest(folder, shape, shards, origin)
 

@@ -67,7 +67,7 @@ def _trained(tables: dict[str, Tables], options: TableOptions, as_tokens: bool) 
 
 def _scan(scan: Scan, options: TableOptions, found: Json) -> None:
     """Add what a scan found. Raises JobError if the rows cannot be trained on."""
-    found["roles"], found["notes"] = _roles(scan.roles), list(scan.roles.notes)
+    found["roles"], found["notes"] = _roles(scan.roles), list(scan.notes)
     how = scan.rule.described()
     found["splits"] = {
         split: {"rows": scan.splits[split].spool.num_rows, "how": how.get(split)}

@@ -72,12 +72,17 @@ class Scan:
         self.token_counts: Counter[str | int] = Counter()
         self.num_features = 0
         self.moments: Moments | None = None
-        self.rule = SplitRule(self.roles, self._named_splits(main), options)
+        self.rule = SplitRule(self.roles, self._named_splits(main), options, _num_rows(main))
         for split, source in tables.items():
             for file in source.files:
                 self._read(source, file, None if split == "train" else split)
         for scanned in self.splits.values():
             scanned.spool.close()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was inferred and decided, in sentences."""
+        return (*self.roles.notes, *self.rule.notes)
 
     def _named_splits(self, main: Tables) -> frozenset[str]:
         """Return the splits that the split column names."""
@@ -168,6 +173,14 @@ class Scan:
         for value in counts.keys() - scanned.first_of_class.keys():
             row = index_N[targets.index(pa.scalar(value, targets.type)).as_py()]
             scanned.first_of_class[value] = where(int(row))
+
+
+def _num_rows(tables: Tables) -> int:
+    num_rows = 0
+    for file in tables.files:
+        with tables.open(file) as opened:
+            num_rows += opened.metadata.num_rows
+    return num_rows
 
 
 def _schema(tables: Tables, file: TableFile) -> pa.Schema:

@@ -25,6 +25,7 @@ from workers.data.numbers import Where, decoded
 from workers.data.sequences import Sequences, as_lists
 from workers.errors import DataError, InputError
 
+_VALIDATION_SHARE, _FEW_ROWS = 0.1, 1000
 _NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -53,6 +54,8 @@ class SplitRule:
     named_by_column: frozenset[str]
     """The splits that the column names for some row."""
     options: TableOptions
+    num_rows: int
+    """The rows of the table."""
     fractions: Mapping[str, float] = field(init=False)
     """The shares of the splits that nothing else names."""
     _groups: dict[bytes, tuple[str, str]] = field(default_factory=dict)
@@ -68,7 +71,7 @@ class SplitRule:
                 )
         shares = {
             "test": self.options.test_fraction,
-            "validation": self.options.validation_fraction,
+            "validation": self._validation_share,
         }
         taken = {*self.named_by_column, *self._uris}
         self.fractions = {
@@ -80,6 +83,24 @@ class SplitRule:
                 "rows",
                 "lower dataset.validation_fraction or dataset.test_fraction",
             )
+
+    @property
+    def _validation_share(self) -> float:
+        share = self.options.validation_fraction
+        if share != "auto":
+            return share
+        return _VALIDATION_SHARE if self.num_rows >= _FEW_ROWS else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided and not said, in sentences."""
+        is_open = not {*self.named_by_column, *self._uris} & {"validation"}
+        if self.options.validation_fraction != "auto" or self._validation_share or not is_open:
+            return ()
+        return (
+            f"{self.num_rows:,} rows are too few to hold some out for validation, so the last "
+            "weights are kept",
+        )
 
     @property
     def _uris(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.spec.build import build_spec
-from orchestrator.spec.fit import check_fit, resolve_metric
+from orchestrator.spec.fit import check_fit, resolved
 from tests.unit.workers.data.data_sets import CLASSES, NUMBER, TOKENS, VECTORS, shape_of
 from workers.data.kinds import DataShape, ImageInput
 from workers.errors import InputError
@@ -83,11 +83,15 @@ def test_a_weight_is_given_to_a_class_as_yaml_writes_it(
 def test_keeping_the_best_needs_validation_rows() -> None:
     none = GESTURES.model_copy(update={"validation_rows": 0})
     with pytest.raises(InputError, match="needs validation rows"):
-        fit(none)
+        fit(none, "training.keep=best")
     fit(none, "training.keep=last")
+    for shape, kept in ((none, "last"), (GESTURES, "best")):
+        fit(shape)
+        spec = build_spec(assignments=["dataset.name=parquet:rows"])
+        assert resolved(spec, shape).training.keep == kept
 
 
 def test_the_best_epoch_of_numbers_is_that_with_the_lowest_loss() -> None:
     spec = build_spec(assignments=["dataset.name=parquet:rows"])
-    assert resolve_metric(spec, YIELDS).training.metric == "validation_loss"
-    assert resolve_metric(spec, GESTURES).training.metric == "validation_accuracy"
+    assert resolved(spec, YIELDS).training.metric == "validation_loss"
+    assert resolved(spec, GESTURES).training.metric == "validation_accuracy"

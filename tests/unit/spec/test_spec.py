@@ -200,8 +200,10 @@ def test_the_cure_for_more_workers_than_shards_is_one_that_works() -> None:
 
 
 def test_keeping_the_best_needs_validation_rows() -> None:
-    assert "--set training.keep=last" in refused("dataset.validation_rows=0").cure
-    assert build_spec(assignments=["dataset.validation_rows=0", "training.keep=last"])
+    none = "dataset.validation_rows=0"
+    assert "--set training.keep=last" in refused(none, "training.keep=best").cure
+    for keep in ("last", "auto"):
+        assert build_spec(assignments=[none, f"training.keep={keep}"])
 
 
 def test_epochs_override_the_steps_of_a_source_of_lower_precedence(tmp_path: Path) -> None:

@@ -39,10 +39,12 @@ def test_a_split_column_names_the_splits_in_any_usual_word(tmp_path: Path) -> No
 
 def test_a_row_keeps_its_split_when_others_are_added_or_moved(tmp_path: Path) -> None:
     ids = [f"row-{row}" for row in range(N)]
-    data = cut(write(tmp_path / "a.parquet", many(id=ids)))
+    data = cut(write(tmp_path / "a.parquet", many(id=ids)), validation_fraction=0.1)
     assert 150 < data.shape.train_rows < 175
     backwards = {name: list(column)[:0:-1] for name, column in many(id=ids).items()}  # type: ignore
-    fewer = cut(write(tmp_path / "b.parquet", backwards), id="id", target="y")
+    fewer = cut(
+        write(tmp_path / "b.parquet", backwards), id="id", target="y", validation_fraction=0.1
+    )
     for split in ("train", "validation", "test"):
         assert members(data, split) - {0.0} == members(fewer, split)
 
@@ -57,10 +59,19 @@ def test_equal_rows_are_in_one_split(tmp_path: Path) -> None:
 
 def test_a_group_is_in_one_split(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", many(who=[row % 40 for row in range(N)]))
-    data = cut(path, group="who", target="y")
+    data = cut(path, group="who", target="y", validation_fraction=0.1)
     rows_of = {split: members(data, split) for split in ("train", "validation", "test")}
     groups = {s: {round(y * 7) % 40 for y in members} for s, members in rows_of.items()}
     assert sum(map(len, groups.values())) == 40 and all(groups.values())
+
+
+@pytest.mark.parametrize("num_rows", [999, 1000])
+def test_few_rows_are_all_trained_on_and_that_is_said(tmp_path: Path, num_rows: int) -> None:
+    table = {"x": sequences(num_rows), "y": [row / 7 for row in range(num_rows)]}
+    data = cut(write(tmp_path / "a.parquet", table))
+    assert (data.shape.validation_rows > 0) == (num_rows == 1000)
+    said = any("too few to hold some out" in note for note in data.origin.notes)
+    assert said == (num_rows == 999)
 
 
 def test_separate_tables_are_the_splits(tmp_path: Path) -> None:
