@@ -1,6 +1,7 @@
 """Compute the metrics of a split: every row is counted exactly once, shard by shard.
 
-B rows of a part, N rows of a shard, L shards of this worker, K sums of a shard.
+B rows of a part, N rows of a shard, L shards of this worker, S shards of the job, K sums of a
+shard.
 """
 
 import contextlib
@@ -51,7 +52,7 @@ def evaluate(
 ) -> Evaluation:
     """Run the model over the hosted shards of a split, and add up the results of all workers.
 
-    Raises RowAccountError if the rows counted are not the rows of the split.
+    Raises as `evaluation_of`.
     """
     rules = rules_of(job)
 
@@ -59,11 +60,19 @@ def evaluate(
         # Row i of a shard is row shard + i * num_shards of its split.
         rows = data[shard][split]
         shard_head_rows = max(0, -(-(num_head_rows - shard) // job.data.num_shards))
-        return _shard_sums(model, job, rules, rows, shard_head_rows, worker.device)
+        return shard_sums(model, job, rules, rows, shard_head_rows, worker.device)
 
     with evaluating(model) if job.model.class_path else contextlib.nullcontext():
         rows_LK = torch.stack(threads.map(sums_of, list(worker.shards)))
-    sums = add_in_order(worker.gather(rows_LK)).tolist()
+    return evaluation_of(worker.gather(rows_LK), job, split, num_head_rows)
+
+
+def evaluation_of(sums_SK: Tensor, job: TrainJob, split: str, num_head_rows: int = 0) -> Evaluation:
+    """Return the metrics behind the sums of all shards, which are added in shard order.
+
+    Raises RowAccountError if the rows counted are not the rows of the split.
+    """
+    sums = add_in_order(sums_SK).tolist()
     num_rows, head_sum = sums[2:COMMON_SUMS]
     expected = job.data.num_rows(split)
     if num_rows != expected:
@@ -73,12 +82,12 @@ def evaluate(
     num_head_rows = min(num_head_rows, expected)
     return Evaluation(
         num_rows=int(num_rows),
-        metrics=rules.metrics(sums),
+        metrics=rules_of(job).metrics(sums),
         head_score=head_sum / num_head_rows if num_head_rows else None,
     )
 
 
-def _shard_sums(
+def shard_sums(
     model: nn.Module,
     job: TrainJob,
     rules: TargetRules,

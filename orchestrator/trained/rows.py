@@ -37,8 +37,14 @@ class RowsToEvaluate:
     split: str
     shape: DataShape
     """What the model reads, with the number of these rows as that of their split."""
-    load_shard: Callable[[int], "ShardData"]
-    """Returns the rows of a shard, by the name of the split."""
+    table: Callable[[int], pa.Table]
+    """Returns the rows of a shard, with the columns of `shard_schema`."""
+
+    def load_shard(self, shard: int) -> "ShardData":
+        """Return the rows of a shard, by the name of the split."""
+        from workers.data.tables import rows_from_table
+
+        return {self.split: rows_from_table(self.table(shard), self.shape)}
 
 
 def rows_for(
@@ -91,13 +97,7 @@ def _of_prepared(trained: TrainedRun, data: PreparedData, split: str) -> RowsToE
     shape = found.model_copy(update={"input": own.input, "target": own.target})
     if not shape.num_rows(split):
         raise InputError(f"{shape.name} has no {split} rows", "name another split: --split")
-
-    def load_shard(shard: int) -> "ShardData":
-        from workers.data.tables import rows_from_table
-
-        return {split: rows_from_table(data.table(split, shard), shape)}
-
-    return RowsToEvaluate(shape.name, split, shape, load_shard)
+    return RowsToEvaluate(shape.name, split, shape, lambda shard: data.table(split, shard))
 
 
 def _check_alike(own: DataShape, found: DataShape) -> None:
@@ -144,13 +144,10 @@ def _of_tables(trained: TrainedRun, dataset: str, split: str) -> RowsToEvaluate:
     name = "test" if split == ALL else split
     shape = own.model_copy(update={"input": source, f"{name}_rows": table.num_rows})
 
-    def load_shard(shard: int) -> "ShardData":
-        from workers.data.tables import rows_from_table
+    def rows_of(shard: int) -> pa.Table:
+        return table.take(pa.array(range(shard, table.num_rows, shape.num_shards), pa.int64()))
 
-        rows = table.take(pa.array(range(shard, table.num_rows, shape.num_shards), pa.int64()))
-        return {name: rows_from_table(rows, shape)}
-
-    return RowsToEvaluate(dataset, name, shape, load_shard)
+    return RowsToEvaluate(dataset, name, shape, rows_of)
 
 
 def _lengths(table: pa.Table, own: DataShape) -> list[int]:
