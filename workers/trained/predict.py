@@ -22,21 +22,11 @@ from workers.models.own.step import takes_lengths
 from workers.models.sequences import model_outputs
 from workers.pieces import piece_rows
 from workers.trained.load import TrainedModel
+from workers.trained.prediction_columns import prediction_schema
 
 BLOCK_ROWS = 1024
 """The most rows that are sorted by length together. This number decides the last bits of
 predictions, since it decides which rows are computed in one call."""
-
-
-def prediction_schema(target: ClassTarget | NumberTarget) -> pa.Schema:
-    """Return the columns of predictions: a number, or a class, its probability, and those of all
-    classes."""
-    if isinstance(target, NumberTarget):
-        return pa.schema([("prediction", pa.float64())])
-    classes = pa.struct([pa.field(name, pa.float32()) for name in target.names])
-    return pa.schema(
-        [("prediction", pa.string()), ("probability", pa.float32()), ("probabilities", classes)]
-    )
 
 
 class Predictor:

@@ -55,6 +55,10 @@ class Tables:
     def num_bytes(self) -> int:
         return sum(file.size for file in self.files)
 
+    def alone(self, file: TableFile) -> "Tables":
+        """Return only one of the files."""
+        return Tables(self.uri, [file], self._fs)
+
     def digest(self) -> str:
         """Return a SHA-256 of name, size, time of change and last bytes of each file.
 
@@ -79,13 +83,16 @@ class Tables:
             )
 
     def batches(
-        self, file: TableFile, columns: Sequence[str]
+        self, file: TableFile, columns: Sequence[str], wanted: int = 0
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Return the rows of a file in parts of about 16 MiB, each with the number of its first
-        row. Raises DataError."""
-        first = 0
+        row. Raises DataError.
+
+        `wanted`: the first row that is wanted. Row groups before it are not read.
+        """
         with self.open(file) as opened:
-            parts = _parts(opened, list(columns))
+            first_group, first = _group_of(wanted, opened.metadata)
+            parts = _parts(opened, list(columns), first_group)
             while True:
                 with reading(self.uri, file.name):
                     batch = next(parts, None)
@@ -97,13 +104,24 @@ class Tables:
                 first += batch.num_rows
 
 
-def _parts(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _group_of(row: int, metadata: pq.FileMetaData) -> tuple[int, int]:
+    """Return the number of the row group with a row, and that of its own first row."""
+    first = 0
+    for number in range(metadata.num_row_groups):
+        num_rows = metadata.row_group(number).num_rows
+        if row < first + num_rows:
+            return number, first
+        first += num_rows
+    return metadata.num_row_groups, first
+
+
+def _parts(file: pq.ParquetFile, columns: list[str], first_group: int) -> Iterator[pa.RecordBatch]:
     size, num_groups = batch_rows(file.metadata), file.metadata.num_row_groups
-    groups = [list(range(num_groups))]
+    groups = [list(range(first_group, num_groups))]
     kinds = [field.type for field in file.schema_arrow if is_list(field.type)]
     if any(pa.types.is_dictionary(innermost(kind)) for kind in kinds):
         # pyarrow cannot put together what two row groups have of such a column.
-        groups = [[number] for number in range(num_groups)]
+        groups = [[number] for number in groups[0]]
     for group in groups:
         yield from file.iter_batches(size, group, columns, use_threads=False)
 

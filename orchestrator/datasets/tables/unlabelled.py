@@ -42,14 +42,17 @@ def block_of(file: str, first: int, inputs: pa.Array, ids: pa.Array | None = Non
 class TableBlocks:
     """The rows of one file."""
 
-    def __init__(self, tables: Tables, file: TableFile, shape: DataShape, id_column: str) -> None:
+    def __init__(
+        self, tables: Tables, file: TableFile, shape: DataShape, id_column: str, shown: str
+    ) -> None:
         """Look at the columns. Raises DataError if one that the model reads is missing.
 
-        `id_column`: the column with the ids, if the file has it.
+        Args:
+            id_column: the column with the ids, if the file has it.
+            shown: what predictions call the file.
         """
-        self._tables, self._file, self._source = tables, file, shape.input
-        # A file that is named itself is its own folder.
-        self._shown = file.path if "://" in tables.uri else tables.uri
+        self.tables, self.file, self.shown = tables, file, shown
+        self._source = shape.input
         self._columns = columns_read(shape)
         with tables.open(file) as opened, reading(tables.uri, file.name):
             schema, metadata = opened.schema_arrow, opened.metadata
@@ -66,35 +69,77 @@ class TableBlocks:
                 self._id_column = id_column
                 self.id_type = pa.int64() if found == "integer" else pa.string()
 
+    def digest(self) -> str:
+        """Return what changes with the file: see `Tables.digest`."""
+        return self.tables.alone(self.file).digest()
+
     def block_rows(self, most: int) -> int:
         """Return how many rows a block has: `most`, or fewer of a file whose rows are large."""
         return min(most, self._most_rows)
 
-    def blocks(self, block_rows: int, first: int = 0) -> Iterator[RowBlock]:
-        """Yield the rows from block number `first` on. Raises DataError."""
-        at, waiting = first * block_rows, list[pa.RecordBatch]()
-        columns = [*self._columns, *([self._id_column] if self._id_column else [])]
-        for start, batch in self._tables.batches(self._file, columns):
-            batch = batch.slice(max(0, at - start))  # rows before the first block are not wanted
-            waiting += [batch] if batch.num_rows else []
-            while sum(part.num_rows for part in waiting) >= block_rows:
-                rows, waiting = _taken(waiting, block_rows)
-                yield self._block(rows, at)
-                at += block_rows
-        if waiting:
-            yield self._block(_joined(waiting), at)
+    def blocks(self, block_rows: int, first_row: int = 0) -> Iterator[RowBlock]:
+        """Yield the rows from one on that begins a block. Raises DataError."""
+        reader = BlockReader(self, block_rows, first_row)
+        while block := reader.read():
+            yield block
 
-    def _block(self, rows: pa.RecordBatch, first: int) -> RowBlock:
-        where = where_in(self._file.name, first)
+    def batches(self, first_row: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield what blocks are made of, each batch with the number of its first row."""
+        columns = [*self._columns, *([self._id_column] if self._id_column else [])]
+        return self.tables.batches(self.file, columns, first_row)
+
+    def block(self, rows: pa.RecordBatch, first: int) -> RowBlock:
+        """Return rows of a batch in the form that the model reads. Raises DataError."""
+        where = where_in(self.file.name, first)
         columns = [rows.column(column) for column in self._columns]
-        with reading(self._tables.uri, self._file.name):
+        with reading(self.tables.uri, self.file.name):
             if isinstance(self._source, ImageInput):
                 inputs = encode_images(columns[0], self._source, where)
             else:
                 inputs = encode_inputs(columns, self._source, where)
             ids = rows.column(self._id_column) if self._id_column else None
             ids = None if ids is None else pc.cast(decoded(ids), self.id_type)
-        return block_of(self._shown, first, inputs, ids)
+        return block_of(self.shown, first, inputs, ids)
+
+
+class BlockReader:
+    """Reads a file block by block, and may pass over some, but never goes back."""
+
+    def __init__(self, file: TableBlocks, block_rows: int, first_row: int = 0) -> None:
+        """`first_row`: a row that begins a block."""
+        self.at = first_row
+        """The row that is read next."""
+        self._file, self._block_rows = file, block_rows
+        self._batches = file.batches(first_row)
+        self._waiting: list[pa.RecordBatch] = []
+
+    def skip_to(self, row: int) -> None:
+        """Pass over the rows before one that begins a block."""
+        while self.at < row:
+            self._fill(1)
+            skipped, self._waiting = _taken(self._waiting, row - self.at)
+            if not skipped:
+                return  # the file has ended
+            self.at += sum(batch.num_rows for batch in skipped)
+
+    def read(self) -> RowBlock | None:
+        """Return the next block; None at the end of the file. Raises DataError."""
+        self._fill(self._block_rows)
+        rows, self._waiting = _taken(self._waiting, self._block_rows)
+        if not rows:
+            return None
+        block = self._file.block(_joined(rows), self.at)
+        self.at += len(block.inputs)
+        return block
+
+    def _fill(self, num_rows: int) -> None:
+        """Read until so many rows are waiting, or the file ends."""
+        while sum(batch.num_rows for batch in self._waiting) < num_rows:
+            start, batch = next(self._batches, (0, None))
+            if batch is None:
+                return
+            batch = batch.slice(max(0, self.at - start)) if not self._waiting else batch
+            self._waiting += [batch] if batch.num_rows else []
 
 
 def columns_read(shape: DataShape) -> Sequence[str]:
@@ -111,16 +156,17 @@ def where_in(file: str, first: int, what: str = "row") -> Where:
 
 def _taken(
     batches: list[pa.RecordBatch], num_rows: int
-) -> tuple[pa.RecordBatch, list[pa.RecordBatch]]:
-    """Return the first rows of some batches as one, and what is left of the batches."""
+) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+    """Return the first rows of some batches, and what is left of the batches."""
     taken: list[pa.RecordBatch] = []
     for number, batch in enumerate(batches):
+        if not num_rows:
+            return taken, batches[number:]
         taken.append(batch.slice(0, num_rows))
-        if batch.num_rows >= num_rows:
-            rest = [batch.slice(num_rows)] if batch.num_rows > num_rows else []
-            return _joined(taken), [*rest, *batches[number + 1 :]]
+        if batch.num_rows > num_rows:
+            return taken, [batch.slice(num_rows), *batches[number + 1 :]]
         num_rows -= batch.num_rows
-    raise AssertionError("fewer rows than asked for")
+    return taken, []
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ from orchestrator.datasets.tables.unlabelled import RowBlock
 from orchestrator.runs.hardware import num_usable_cpus
 from orchestrator.trained.predict.inputs import Inputs
 from orchestrator.trained.trained_run import TrainedRun
+from workers.trained.prediction_columns import prediction_schema
 
 if TYPE_CHECKING:
     from workers.trained.predict import Predictor
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 def prediction_columns(trained: TrainedRun, inputs: Inputs) -> pa.Schema:
     """Return the columns of what `predictions` yields."""
-    from workers.trained.predict import prediction_schema
-
-    columns = prediction_schema(trained.job.data.target)
-    return pa.schema([*inputs.id_schema, *columns])
+    return pa.schema([*inputs.id_schema, *prediction_schema(trained.job.data.target)])
 
 
 def predictions(trained: TrainedRun, inputs: Inputs) -> Iterator[pa.RecordBatch]:

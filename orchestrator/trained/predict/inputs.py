@@ -14,6 +14,7 @@ from orchestrator.trained.predict.images import IdxSource, PictureSource
 from orchestrator.trained.predict.sources import Notes, Source, TableSource
 from orchestrator.trained.trained_run import TrainedRun
 from workers.data.kinds import ImageInput
+from workers.trained.prediction_columns import id_schema
 
 USUAL_ID = "id"
 
@@ -42,12 +43,8 @@ class Inputs:
 
     @property
     def id_schema(self) -> pa.Schema:
-        """The columns that identify a row: `id` if all files have ids, else file and number."""
-        types = {source.id_type for source in self.sources}
-        if None in types:
-            return pa.schema([("file", pa.string()), ("row", pa.int64())])
-        [kind] = types if len(types) == 1 else {pa.string()}
-        return pa.schema([("id", kind)])
+        """The columns that identify a row."""
+        return id_schema([source.id_type for source in self.sources])
 
     def ids_of(self, block: RowBlock) -> list[pa.Array]:
         """Return the columns of `id_schema` for some rows."""
@@ -90,6 +87,20 @@ def _sources(
 def table_files(trained: TrainedRun, uri: str) -> list[TableBlocks]:
     """Return the Parquet files that a path or URI names. Raises DataError."""
     tables = find_tables(uri)
+    scheme, is_uri, _ = uri.partition("://")
+    return [
+        TableBlocks(
+            tables,
+            file,
+            trained.job.data,
+            id_column(trained),
+            f"{scheme}://{file.path}" if is_uri else uri,
+        )
+        for file in tables.files
+    ]
+
+
+def id_column(trained: TrainedRun) -> str:
+    """Return the name of the column that identifies the rows of tables, if they have it."""
     options = trained.spec.dataset.table_options if trained.spec.dataset.is_table else None
-    id_column = (options.id if options else None) or USUAL_ID
-    return [TableBlocks(tables, file, trained.job.data, id_column) for file in tables.files]
+    return (options.id if options else None) or USUAL_ID

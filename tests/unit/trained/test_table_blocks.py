@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from orchestrator.datasets.tables.files import find_tables
-from orchestrator.datasets.tables.unlabelled import RowBlock, TableBlocks
+from orchestrator.datasets.tables.unlabelled import BlockReader, RowBlock, TableBlocks
 from tests.unit.datasets.tables.made import sequences, write
 from tests.unit.workers.data import data_sets
 from workers.data.kinds import DataShape, ImageInput
@@ -21,7 +21,7 @@ SHAPE = data_sets.shape_of(TWO, data_sets.CLASSES)
 def opened(path: Path, shape: DataShape = SHAPE) -> TableBlocks:
     tables = find_tables(str(path))
     [file] = tables.files
-    return TableBlocks(tables, file, shape, "id")
+    return TableBlocks(tables, file, shape, "id", file.name)
 
 
 def rows_of(blocks: list[RowBlock]) -> list[list[float]]:
@@ -41,7 +41,14 @@ def test_blocks_have_a_fixed_number_of_rows_whatever_the_row_groups(
     assert [n for block in blocks for n in (block.ids or ()).to_pylist()] == list(range(NUM_ROWS))
     wanted = [np.concatenate(row).tolist() for row in table["x"]]
     assert rows_of(blocks) == wanted
-    assert rows_of(list(file.blocks(64, first=9))) == wanted[9 * 64 :]
+    assert rows_of(list(file.blocks(64, first_row=9 * 64))) == wanted[9 * 64 :]
+    reader = BlockReader(file, 64, 64)
+    reader.read()
+    reader.skip_to(7 * 64)
+    block = reader.read()
+    assert block is not None and block.rows.to_pylist() == list(range(7 * 64, 8 * 64))
+    reader.skip_to(15 * 64)
+    assert rows_of([block for block in (reader.read(), reader.read()) if block]) == wanted[960:]
 
 
 def test_a_file_of_large_rows_has_small_blocks(tmp_path: Path) -> None:
@@ -56,10 +63,10 @@ def test_an_error_names_the_row_of_the_file(tmp_path: Path) -> None:
     rows = sequences(300)
     rows[200] = [[1.0, 2.0], [1.0]]
     write(tmp_path / "a.parquet", {"x": rows})
-    with pytest.raises(DataError, match=r"1 numbers in row 200 \(from 0\) of a.parquet"):
+    with pytest.raises(DataError, match=r"width 1 in row 200 \(from 0\) of a.parquet"):
         list(opened(tmp_path / "a.parquet").blocks(64))
     write(tmp_path / "b.parquet", {"x": sequences(3, num_features=3)})
-    with pytest.raises(DataError, match="3 numbers in row 0"):
+    with pytest.raises(DataError, match="width 3 in row 0"):
         list(opened(tmp_path / "b.parquet").blocks(64))
     write(tmp_path / "c.parquet", {"xs": sequences(3)})
     with pytest.raises(DataError, match="no column 'x'"):
