@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -25,9 +25,14 @@ class Styled:
     bold: bool | None = None
 
 
-def echo(*parts: str | Styled, err: bool = False, nl: bool = True) -> None:
-    """Print text on stdout or stderr. Its colours are those of `Styled` parts and no others."""
-    click.echo("".join(map(_rendered, parts)), err=err, nl=nl, color=colours())
+def echo(
+    *parts: str | Styled, err: bool = False, nl: bool = True, file: IO[Any] | None = None
+) -> None:
+    """Print text on stdout or stderr. Its colours are those of `Styled` parts and no others.
+
+    `file`: instead of them.
+    """
+    click.echo("".join(map(_rendered, parts)), file, err=err, nl=nl, color=colours())
 
 
 def _rendered(part: str | Styled) -> str:
@@ -53,9 +58,9 @@ def print_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2).replace("\x7f", "\\u007f"))
 
 
-def print_json_lines(lines: bytes) -> None:
+def print_json_lines(lines: bytes, file: IO[Any]) -> None:
     """Print JSON documents, one on each line, whose text is escaped already."""
-    click.echo(lines, nl=False)
+    click.echo(lines, file, nl=False)
 
 
 def print_logs_and_tracebacks() -> None:

@@ -99,26 +99,11 @@ class RayTrainer:
     def _connect(self, spec: JobSpec) -> None:
         import ray
 
-        quiet: dict[str, Any] = {
-            "log_to_driver": False,
-            "logging_level": "ERROR",
-            "logging_config": ray.LoggingConfig(log_level="ERROR"),
-        }
-        if self._private_dir is None:
-            with keep_logging_and_signals():
-                ray.init(address="auto", runtime_env=self._runtime_env(), **quiet)
-            return
         per_worker, (_, most) = ResourceRequest.of(spec).per_worker, spec.scaling.worker_range
-        with keep_logging_and_signals():
-            ray.init(
-                address="local",
-                num_cpus=int(most * per_worker["CPU"]) + _DATA_CPUS,
-                include_dashboard=False,
-                # Ray opens this folder to all users. The one above it stays private.
-                _temp_dir=f"{self._private_dir}/ray",
-                **quiet,
-            )
-        check_gpus_here(spec, ray.cluster_resources().get("GPU", 0.0))
+        num_cpus = int(most * per_worker["CPU"]) + _DATA_CPUS
+        connect_to_ray(self._private_dir, num_cpus, self._runtime_env())
+        if self._private_dir is not None:
+            check_gpus_here(spec, ray.cluster_resources().get("GPU", 0.0))
 
     def _runtime_env(self) -> dict[str, Any] | None:
         """Return what the workers get from this process: the code, if they do not have it."""
@@ -225,6 +210,37 @@ def _stop_without_workers(run: RunFolder, is_waiting: bool) -> JobStoppedError:
         f"go on from the last checkpoint: {runs.next_command(run, 'resume')}",
         request.exit_code,
     )
+
+
+def connect_to_ray(
+    private_dir: str | None, num_cpus: int, runtime_env: dict[str, Any] | None = None
+) -> None:
+    """Start a Ray on this machine, or join the cluster that this process runs on.
+
+    Args:
+        private_dir: the folder for the files of a Ray of its own; None joins the cluster.
+        num_cpus: the logical CPUs of a Ray of its own.
+        runtime_env: what a cluster's workers get from this process.
+    """
+    import ray
+
+    quiet: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "logging_config": ray.LoggingConfig(log_level="ERROR"),
+    }
+    with keep_logging_and_signals():
+        if private_dir is None:
+            ray.init(address="auto", runtime_env=runtime_env, **quiet)
+            return
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            # Ray opens this folder to all users. The one above it stays private.
+            _temp_dir=f"{private_dir}/ray",
+            **quiet,
+        )
 
 
 @contextlib.contextmanager

@@ -56,6 +56,8 @@ class RayHereLauncher:
         self._descendants: set[psutil.Process] = set()
         self._noted_at = 0.0
         self._restarts_left = MAX_RESTARTS
+        self._program: tuple[str, ...] = ()
+        """The module that is run, with its arguments, instead of the driver of a run."""
 
     def check(self, run: RunFolder, spec: "JobSpec", job_id: str) -> dict[str, Any]:
         if spec.scaling.gpus_per_worker:
@@ -71,6 +73,16 @@ class RayHereLauncher:
                 f"see that {short_temp_dir()} and the run folder are writable",
             ) from error
 
+    def submit_program(
+        self, run: RunFolder, program: tuple[str, ...], pip: tuple[str, ...]
+    ) -> None:
+        """Start another program than the driver of a run, on a folder that has a place for logs.
+
+        It installs the packages itself. Raises JobError.
+        """
+        self._program = program
+        self.submit(run)
+
     def _start(self, run: RunFolder, previous_death: str = "") -> None:
         """`previous_death`: what ended the driver before this one."""
         self._ray_dir = Path(tempfile.mkdtemp(prefix="rnnjob-", dir=short_temp_dir()))
@@ -80,7 +92,11 @@ class RayHereLauncher:
         self._logs.create()
         with self._logs.open_to_append(_LOG) as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.driver", run.storage.uri],
+                [
+                    sys.executable,
+                    "-m",
+                    *(self._program or ("orchestrator.driver", run.storage.uri)),
+                ],
                 # Python and Ray look for modules in the working directory first, and a user's
                 # folder may well hold a `workers` of its own.
                 cwd=self._ray_dir,

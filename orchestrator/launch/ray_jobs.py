@@ -4,6 +4,7 @@ Ray's own client imports Ray and is loaded only for what changes something. Look
 """
 
 import contextlib
+import secrets
 import tempfile
 import time
 from functools import cached_property
@@ -72,13 +73,30 @@ class RayJobsLauncher:
 
     def submit(self, run: RunFolder) -> None:
         """Submit the job once: a job that the cluster has under its id is taken for this one."""
-        from orchestrator.launch.ray_client import explained
-
         # Raises if there is no status: under the run's own id an earlier job may be known.
         job_id = runs.read_status(run).job_id or run.run_id
         request = self._request(run, job_id, read_spec(run).env.pip)
-        if self.job(run) is not None:
-            return
+        if self.job(run) is None:
+            self._send(request)
+
+    def submit_program(
+        self, run: RunFolder, program: tuple[str, ...], pip: tuple[str, ...]
+    ) -> None:
+        """Start another program than the driver of a run. Raises JobError.
+
+        Args:
+            run: the folder that the program works on.
+            program: a module with its arguments.
+            pip: the packages that Ray installs for it.
+        """
+        job_id = f"rnnjob-{secrets.token_hex(6)}"
+        run.write_json(run.STATUS, {"job_id": job_id})
+        self._was_alive = True
+        self._send(build_request(job_id, run, self._shipping, self._working_dir, pip, program))
+
+    def _send(self, request: JobRequest) -> None:
+        from orchestrator.launch.ray_client import explained
+
         with (
             explained(self.address),
             tempfile.TemporaryDirectory(prefix="rnnjob-") as scratch,

@@ -74,6 +74,7 @@ def build_request(
     shipping: Shipping,
     working_dir: Upload | None,
     pip: tuple[str, ...] = (),
+    program: tuple[str, ...] = (),
 ) -> JobRequest:
     """Return the request that starts a run. The run's folder need not exist yet.
 
@@ -81,6 +82,7 @@ def build_request(
         job_id: the job's submission id at Ray Jobs.
         working_dir: what is sent of `shipping.working_dir`; see `list_working_dir`.
         pip: the packages that Ray installs for the job.
+        program: the module that is run, with its arguments, instead of the driver of a run.
 
     Raises InputError if a folder is larger than Ray's limit.
     """
@@ -93,10 +95,11 @@ def build_request(
         runtime_env["pip"] = list(pip)
     if working_dir:
         runtime_env["working_dir"] = str(working_dir.folder)
-    arguments = [run.storage.uri, *([] if job_id == run.run_id else [job_id])]
+    own_id = [] if job_id == run.run_id else [job_id]
+    program = program or ("orchestrator.driver.supervisor", run.storage.uri, *own_id)
     request = JobRequest(
         submission_id=job_id,
-        entrypoint=shlex.join(["python", "-m", "orchestrator.driver.supervisor", *arguments]),
+        entrypoint=shlex.join(["python", "-m", *program]),
         runtime_env=runtime_env,
         metadata={"rnnjob": run.run_id, "rnnjob_storage": run.storage.parent_uri},
         secrets=tuple(shipping.secrets),

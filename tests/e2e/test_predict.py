@@ -17,12 +17,25 @@ from torchvision.io import write_png
 
 from orchestrator.trained.predict import output as output_module
 from tests.conftest import Cli
-from tests.e2e.test_evaluate import OWN_MODEL, SMALL, run_here, submit, succeed, taps
+from tests.e2e.test_evaluate import SMALL, run_here, submit, succeed, taps
 from tests.unit.datasets.idx_files import idx_bytes
 from tests.unit.datasets.tables.made import write
+from tests.unit.trained.runs import train
 from workers.trained.prediction_file import LinesFile
 
 Row = dict[str, Any]
+OWN_MODEL = """
+from torch import nn
+
+class Mean(nn.Module):
+    def __init__(self, num_features, num_outputs):
+        super().__init__()
+        self.head = nn.Linear(num_features, num_outputs)
+
+    def forward(self, x, lengths):
+        print("this is no row")
+        return self.head(x.sum(1) / lengths.unsqueeze(1))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +46,6 @@ def work(module_rnnjob: Cli) -> Iterator[Path]:
     taps(folder / "taps.parquet", 120)
     words(folder / "words.parquet")
     (folder / "net.py").write_text(OWN_MODEL)
-    tables = {
-        "taps": ("--dataset", "parquet:taps.parquet"),
-        "own": ("--dataset", "parquet:taps.parquet", "--model", "net.py:Mean"),
-        "words": ("--dataset", "parquet:words.parquet", "--set", "model.embedding_size=4"),
-        "sums": ("--dataset", "parquet:words.parquet", "--inputs", "a,b", "--target", "sum"),
-    }
     submit(module_rnnjob, "--run-id", "images", "--dataset", "mnist-sample", *SMALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -46,9 +53,14 @@ def work(module_rnnjob: Cli) -> Iterator[Path]:
             if name.startswith(("RNNJOB_", "XDG_")):
                 patch.setenv(name, value)
         patch.delenv("RNNJOB_DATA_DIR", raising=False)
-        for run_id, flags in tables.items():
-            small = SMALL[2:] if run_id == "own" else SMALL
-            succeed("submit", "--local", "--run-id", run_id, *flags, *small)
+        taps_table, words_table = "parquet:taps.parquet", "parquet:words.parquet"
+        train("taps", taps_table)
+        train("own", taps_table, model__class_path="net.py:Mean")
+        train(
+            "words", words_table, model__embedding_size=4,
+            dataset__inputs=("text",), dataset__target="label",
+        )  # fmt: skip
+        train("sums", words_table, dataset__inputs=("a", "b"), dataset__target="sum")
         yield folder
 
 
@@ -162,8 +174,8 @@ def test_csv_gives_what_parquet_gives(work: Path) -> None:
 
 def test_a_checkpoint_may_be_named(work: Path) -> None:
     steps = sorted(int(p.name[5:]) for p in (work / "runs/taps/checkpoints").iterdir())
-    first = predicted(f"taps:{steps[0]}", "taps.parquet")
-    assert first != predicted("taps", "taps.parquet")
+    first, last = (predicted(f"taps:{step}", "taps.parquet") for step in (steps[0], steps[-1]))
+    assert first != last
     assert "taps has no checkpoint of step 1" in refused("taps:1", "taps.parquet")
 
 
@@ -188,7 +200,7 @@ def test_what_cannot_be_predicted_is_refused_and_leaves_nothing(work: Path) -> N
     write(work / "ragged.parquet", {"accel": wide})
     assert "row 1 (from 0) of ragged.parquet" in refused("taps", "ragged.parquet", *output)
     write(work / "broad.parquet", {"accel": [[[1.0, 2.0, 3.0]]]})
-    assert "3 numbers" in refused("taps", "broad.parquet", *output)
+    assert "width 3" in refused("taps", "broad.parquet", *output)
     assert "does not exist" in refused("taps", "nowhere.parquet", *output)
     assert "does not say the form" in refused("taps", "taps.parquet", "-o", "new.txt")
     (work / "there.jsonl").write_text("mine")

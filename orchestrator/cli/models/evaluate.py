@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.errors import explained
+from orchestrator.cli.errors import explained, terminated_as
+from orchestrator.cli.options.on_ray import OnRay, on_ray_from, on_ray_options
 from orchestrator.cli.options.run import (
     json_option,
     open_storage,
@@ -17,6 +18,7 @@ from orchestrator.cli.output import print_json, printable
 
 if TYPE_CHECKING:
     from orchestrator.trained.evaluation import RunEvaluation
+    from orchestrator.trained.trained_run import TrainedRun
 
 
 @click.command("evaluate")
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder with the data set's idx files.  [env: RNNJOB_DATA_DIR]",
 )
+@on_ray_options
 @trust_code_option
 @storage_option
 @json_option
@@ -52,20 +55,43 @@ def evaluate_command(
     trust_code: bool,
     storage: str | None,
     as_json: bool,
+    **flags: Any,
 ) -> None:
     """Compute the metrics of a run's model on any data that fit it.
 
     RUN: an id, a unique prefix, or @last. RUN:best and RUN:STEP name a checkpoint.
+
+    The sums are the same, bit for bit, in this process and on any number of workers.
     """
     from orchestrator.trained.evaluation import evaluate_run
     from orchestrator.trained.trained_run import open_trained
 
     trained = open_trained(open_storage(storage), run_name, trust_code)
-    result = evaluate_run(trained, dataset, split, data_dir)
+    if on_ray := on_ray_from(flags, [trained.run.storage]):
+        with terminated_as(KeyboardInterrupt):
+            result = _evaluated_on_ray(trained, on_ray, dataset, split, data_dir)
+    else:
+        result = evaluate_run(trained, dataset, split, data_dir)
     if as_json:
         print_json(result.to_json())
     else:
         _print(result)
+
+
+def _evaluated_on_ray(
+    trained: "TrainedRun",
+    on_ray: OnRay,
+    dataset: str | None,
+    split: str | None,
+    data_dir: Path | None,
+) -> "RunEvaluation":
+    from orchestrator.cli.models.row_progress import RowProgress
+    from orchestrator.trained.evaluation_on_ray import evaluate_on_ray
+
+    with RowProgress("evaluating", None) as progress:
+        return evaluate_on_ray(
+            trained, on_ray.launcher, on_ray.num_workers, progress.set, dataset, split, data_dir
+        )
 
 
 def _print(result: "RunEvaluation") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
+from orchestrator.cli.options.on_ray import OnRay, on_ray_from, on_ray_options
 from orchestrator.cli.options.run import (
     json_option,
     open_storage,
@@ -15,6 +16,7 @@ from orchestrator.cli.options.run import (
     trust_code_option,
 )
 from orchestrator.cli.output import echo, one_line, print_json, print_json_lines
+from workers.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.trained.predict.inputs import Inputs
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     help="What the columns of a feature begin with in wide CSV. Give one for each feature.",
 )
 @click.option("--delimiter", metavar="CHARACTER", help="What separates cells of CSV.")
+@on_ray_options
 @trust_code_option
 @storage_option
 @json_option
@@ -77,6 +80,7 @@ def predict_command(
     trust_code: bool,
     storage: str | None,
     as_json: bool,
+    **flags: Any,
 ) -> None:
     """Predict the class or the number of each row of files, in their order.
 
@@ -86,6 +90,9 @@ def predict_command(
     Parquet; one of sequences reads Parquet and CSV.
 
     Without -o, a terminal gets a table, and anything else JSON lines.
+
+    With --workers or --address, Parquet files are cut into parts, and what was interrupted goes on
+    with the same command. The predictions are the same, bit for bit.
     """
     from orchestrator.trained.predict.csv import CsvFlags
     from orchestrator.trained.predict.inputs import InputFlags, open_inputs
@@ -96,6 +103,10 @@ def predict_command(
     csv = CsvFlags(csv_form, _names(csv_inputs), csv_prefixes, delimiter)
     with terminated_as(KeyboardInterrupt):
         trained = open_trained(open_storage(storage), run_name, trust_code)
+        if on_ray := _on_ray(flags, trained, target):
+            assert target is not None
+            _write_on_ray(trained, inputs, target, on_ray, force, as_json)
+            return
         opened = open_inputs(trained, inputs, InputFlags(invert, csv))
         if target:
             _write(trained, opened, target, as_json)
@@ -107,6 +118,46 @@ def predict_command(
 
 def _names(value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _on_ray(flags: dict[str, Any], trained: "TrainedRun", output: "Output | None") -> OnRay | None:
+    """Return where to compute; None for this process. Raises InputError or ClusterError."""
+    storages = [trained.run.storage, *([output.folder] if output else [])]
+    on_ray = on_ray_from(flags, storages)
+    if on_ray and output is None:
+        raise InputError(
+            "--workers and --address write a file, and none is named",
+            "name one: --output predictions.parquet",
+        )
+    return on_ray
+
+
+def _write_on_ray(
+    trained: "TrainedRun",
+    inputs: tuple[str, ...],
+    output: "Output",
+    on_ray: OnRay,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from orchestrator.cli.models.row_progress import RowProgress
+    from orchestrator.trained.predict.on_ray import prediction_work, run_prediction
+
+    begin = time.monotonic()
+    work = prediction_work(trained, inputs, output, on_ray.launcher, on_ray.num_workers)
+    if done := work.begin(force):
+        echo(f"note: {done} of {len(work.request.part_rows())} parts are done already", err=True)
+    try:
+        with RowProgress("predicting", sum(work.request.part_rows())) as progress:
+            num_rows = run_prediction(work, progress.set)
+    except BaseException:
+        if work.folder.exists():
+            echo(
+                f"note: what is done is kept in {work.folder.where()}: the same command goes on",
+                err=True,
+            )
+        raise
+    print_written(trained, output, num_rows, time.monotonic() - begin, as_json)
 
 
 def _write(trained: "TrainedRun", inputs: "Inputs", output: "Output", as_json: bool) -> None:
@@ -147,12 +198,13 @@ def _print(trained: "TrainedRun", inputs: "Inputs", as_json: bool) -> None:
     from orchestrator.trained.predict.here import predictions
     from workers.trained.json_lines import json_lines
 
+    stdout = sys.stdout  # while a model's own code is there, what it prints goes elsewhere
     batches = predictions(trained, inputs)
-    if sys.stdout.isatty() and not as_json:
-        print_rows(batches)
+    if stdout.isatty() and not as_json:
+        print_rows(batches, stdout)
         return
     # On a terminal, the rows themselves show how far it is.
-    with RowProgress("predicting", inputs.num_rows, not sys.stdout.isatty()) as progress:
+    with RowProgress("predicting", inputs.num_rows, not stdout.isatty()) as progress:
         for batch in batches:
-            print_json_lines(json_lines(batch))
+            print_json_lines(json_lines(batch), stdout)
             progress.advance(batch.num_rows)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -13,16 +13,16 @@ _OTHERS_WIDTH = 10
 """How much room the second most probable class has."""
 
 
-def print_rows(batches: Iterable[pa.RecordBatch]) -> None:
+def print_rows(batches: Iterable[pa.RecordBatch], file: IO[str]) -> None:
     """Print a header, and then the rows. The first batch decides how wide the columns are."""
     widths: dict[str, int] = {}
     for batch in batches:
         rows = [_shown(row) for row in batch.to_pylist()]
         if not widths and rows:
             widths = _widths(rows)
-            echo(Styled(_line({name: name for name in widths}, widths), bold=True))
+            echo(Styled(_line({name: name for name in widths}, widths), bold=True), file=file)
         for row in rows:
-            echo(_line(row, widths))
+            echo(_line(row, widths), file=file)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

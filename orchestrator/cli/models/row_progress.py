@@ -49,5 +49,6 @@ class RowProgress:
     def advance(self, rows: int) -> None:
         self._progress.advance(self._task, rows)
 
-    def set(self, rows: int) -> None:
-        self._progress.update(self._task, completed=rows)
+    def set(self, rows: int, total: int | None = None) -> None:
+        """`total`: if it was not known at first."""
+        self._progress.update(self._task, completed=rows, total=total)

@@ -1,5 +1,7 @@
 """Predictions on a terminal: within 80 columns, and no text drives the terminal."""
 
+import sys
+
 import pyarrow as pa
 import pytest
 
@@ -20,7 +22,7 @@ def rows(**ids: list[object]) -> pa.RecordBatch:
 
 def test_a_line_for_each_row_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     long = "/a/very/long/path/to/some/folder/with/pictures/of/digits/0001.png"
-    print_rows([rows(file=[long, "b", "c"], row=[0, 1, 999_999])])
+    print_rows([rows(file=[long, "b", "c"], row=[0, 1, 999_999])], sys.stdout)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and all(len(line) <= 80 for line in lines)
     assert lines[1].startswith("…") and "digits/0001.png" in lines[1] and "50.00%" in lines[1]
@@ -28,12 +30,15 @@ def test_a_line_for_each_row_fits_a_terminal(capsys: pytest.CaptureFixture[str])
 
 
 def test_numbers_have_no_probability(capsys: pytest.CaptureFixture[str]) -> None:
-    print_rows([pa.RecordBatch.from_pydict({"id": ["x", "y"], "prediction": [1234.5678, 1e-9]})])
+    print_rows(
+        [pa.RecordBatch.from_pydict({"id": ["x", "y"], "prediction": [1234.5678, 1e-9]})],
+        sys.stdout,
+    )
     assert capsys.readouterr().out.splitlines() == [
         "id  prediction", "x   1234.57", "y   1e-09",
     ]  # fmt: skip
 
 
 def test_no_rows_are_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    print_rows([])
+    print_rows([], sys.stdout)
     assert capsys.readouterr().out == ""

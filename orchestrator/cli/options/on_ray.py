@@ -1,0 +1,82 @@
+"""Flags of the commands that use a model on Ray, and what they start it with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from orchestrator.cli.options.cluster import (
+    headers_from,
+    request_options,
+    shipping_from,
+    shipping_options,
+)
+from workers.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from orchestrator.trained.parts import ProgramLauncher
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Where the actors run, and how many there are."""
+
+    launcher: "ProgramLauncher"
+    num_workers: int
+
+
+def on_ray_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --workers, --address, and what belongs to a cluster; see `on_ray_from`."""
+    workers = click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Compute with N processes on Ray, on this machine or with --address on a cluster, for "
+        "which it is the most.  [default: this process; on a cluster one for each CPU]",
+    )
+    address = click.option(
+        "--address",
+        metavar="URL",
+        help="Compute on the cluster with this dashboard, or name of a cluster that "
+        "`rnnjob cluster up --local` started.",
+    )
+    return workers(address(request_options(shipping_options(function))))
+
+
+def on_ray_from(flags: dict[str, Any], storages: list[Storage]) -> OnRay | None:
+    """Return where to compute; None for this process.
+
+    Args:
+        flags: the values of `on_ray_options`.
+        storages: what the nodes of a cluster must reach.
+
+    Raises InputError, or ClusterError if the cluster cannot be used.
+    """
+    address, workers = flags["address"], flags["workers"]
+    shipping = shipping_from(
+        flags["working_dir"],
+        flags["include"],
+        flags["env"],
+        flags["env_file"],
+        flags["secret"],
+        address,
+    )
+    if address is None:
+        if workers is None:
+            return None
+        from orchestrator.launch.ray_here import RayHereLauncher
+
+        return OnRay(RayHereLauncher(), workers)
+    from orchestrator.client import Client
+    from orchestrator.cluster.requirements import check_cluster
+
+    client = Client(storages[0].uri, address, flags["verify"], headers_from(flags["headers"]))
+    connection = client.connection(address)
+    for storage in storages:
+        nodes = check_cluster(connection, storage)
+    num_cpus = int(sum(node.cpus_total for node in nodes))
+    return OnRay(client.launcher(address, shipping), workers or max(1, num_cpus))
