@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -17,74 +16,14 @@ from orchestrator.cli import main
 from orchestrator.trained.rows import rows_for
 from orchestrator.trained.trained_run import open_trained
 from tests.conftest import ROOT, Cli
-from tests.unit.datasets.tables.made import write
+from tests.e2e.export_runs import PACKAGE, PARTS, RUNS, SMALL, rows
 from workers.data.rows import Batch
 from workers.models.own.installed import code_of
 from workers.models.sequences import model_outputs
 from workers.storage.storage import Storage
 from workers.trained.load import load_trained
 
-SMALL = (
-    "--epochs", "1", "--batch-size", "64", "--precision", "fp32", "--json",
-)  # fmt: skip
-NET = ("--set", "model.hidden_size=8", "--set", "model.bidirectional=true")
-RUNS = {
-    "images": ("--dataset", "mnist-sample", "--set", "model.hidden_size=8"),
-    "vectors": ("--dataset", "parquet:rows.parquet", "--inputs", "accel", "--target", "hand", *NET),
-    "tokens": (
-        "--dataset", "parquet:rows.parquet", "--inputs", "words", "--target", "hand", *NET,
-        "--set", "model.embedding_size=4", "--set", "model.pooling=max",
-    ),
-    "numbers": (
-        "--dataset", "parquet:rows.parquet", "--inputs", "accel", "--target", "load", *NET,
-        "--set", "model.pooling=mean",
-    ),
-    "own": ("--dataset", "mnist-sample", "--model", "net.py:ConvGru"),
-    "package": (
-        "--dataset", "parquet:rows.parquet", "--inputs", "accel", "--target", "hand",
-        "--model", "nets.mean:Mean",
-    ),
-}  # fmt: skip
-PACKAGE = """
-import torch
-from torch import nn
-from nets.parts import masked
-
-print("this must not reach stdout")
-
-class Mean(nn.Module):
-    def __init__(self, num_features, num_outputs):
-        super().__init__()
-        self.head = nn.Linear(num_features, num_outputs)
-        self.register_buffer("scale", torch.rand(num_features))
-
-    def forward(self, x, lengths):
-        return self.head(masked(x, lengths) * self.scale)
-"""
-PARTS = """
-import torch
-
-def masked(x, lengths):
-    keep = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
-    return (x * keep.unsqueeze(2)).sum(1) / lengths.unsqueeze(1)
-"""
 FORMATS = ("safetensors", "onnx", "torchscript")
-
-
-def rows(file: Path, num_rows: int = 160) -> None:
-    random = np.random.default_rng(0)
-    lengths = random.integers(3, 9, num_rows)
-    classes = [("left", "right")[row // 4 % 2] for row in range(num_rows)]
-    write(
-        file,
-        {
-            "accel": [random.normal(5, 3, size=(length, 2)).tolist() for length in lengths],
-            "words": [random.choice(["a", "b", "c"], length).tolist() for length in lengths],
-            "hand": classes,
-            "load": random.normal(1000, 50, num_rows).tolist(),
-            "split": [("train", "test", "train", "validation")[n % 4] for n in range(num_rows)],
-        },
-    )
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,8 @@ class Predictor(nn.Module):
             outputs_BC = self.network(x)
         else:
             if lengths_B is None:
-                lengths_B = torch.full(x.shape[:1], x.shape[1], dtype=torch.int64)
+                # The dtype is said, or a recording would make it float32.
+                lengths_B = torch.full(x.shape[:1], x.shape[1], dtype=torch.int64, device=x.device)
             outputs_BC = self.network(x, lengths_B)
         return outputs_BC
 

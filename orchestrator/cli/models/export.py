@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.errors import explained
+from orchestrator.cli.errors import explained, terminated_as
 from orchestrator.cli.options.run import (
     json_option,
     open_storage,
@@ -78,7 +78,8 @@ def export_model_command(
     from orchestrator.trained.trained_run import open_trained
 
     trained = open_trained(open_storage(storage), run_name, trust_code)
-    done = export_run(trained, format_name, output, force, data_dir)
+    with terminated_as(KeyboardInterrupt):  # so that nothing half-written stays
+        done = export_run(trained, format_name, output, force, data_dir)
     if as_json:
         print_json(done.to_json())
     else:

@@ -94,13 +94,14 @@ def _with_metadata(content: bytes, facts: Facts) -> bytes:
 
 
 def onnx_predict(content: bytes, facts: Facts, num_threads: int) -> Predict:
-    """Return what computes the outputs of an ONNX file with onnxruntime."""
+    """Return what computes the outputs of an ONNX file with onnxruntime. Raises ModelError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 4  # what fails is raised, too
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    with recording("ONNX", facts):  # what was recorded need not be a valid graph
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = input_names(facts)
 
     def predict(batch: Batch) -> torch.Tensor:

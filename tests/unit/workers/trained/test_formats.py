@@ -13,6 +13,7 @@ from tests.unit.simulated import tiny_job
 from tests.unit.workers.data.data_sets import CLASSES, MAX_LENGTH, VECTORS, random_rows, shape_of
 from tests.unit.workers.trained.models import KINDS, job_of, trained
 from workers.data.rows import Batch
+from workers.errors import JobError
 from workers.models.sequences import model_outputs
 from workers.trained.formats.agreement import Agreement, Predict, compare
 from workers.trained.formats.bundle import bundle_files, bundle_predict
@@ -161,6 +162,14 @@ def test_an_onnx_file_says_what_it_reads_and_returns(tmp_path: Path) -> None:
     assert sizes == {"inputs": ["batch", "time", 3], "lengths": ["batch"], "numbers": ["batch"]}
     assert json.loads(metadata["features"]) == ["x"] and metadata["target"] == "y"
     assert of("equal")[1]["inputs"] == ["batch", "time", 3]
+
+
+def test_an_invalid_graph_is_one_line_of_cause_and_one_of_cure(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx: onnx and onnxruntime")
+    with pytest.raises(JobError) as raised:
+        onnx_predict(b"no graph", facts_of(trained(job_of(tmp_path, "vectors")), None), 1)
+    assert "cannot be exported as ONNX" in raised.value.cause
+    assert raised.value.cure.endswith("--format bundle") and "\n" not in raised.value.cause
 
 
 def test_made_up_rows_are_of_the_form_of_the_data_set(tmp_path: Path) -> None:
