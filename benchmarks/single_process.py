@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.data import dataset_name  # noqa: E402
 from orchestrator.runs.hardware import num_usable_cpus  # noqa: E402
+from workers.models.cpu_kernels import onednn_has_bf16_layers  # noqa: E402
 
 RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
 PRECISIONS = ("fp32", "bf16")
@@ -75,6 +76,9 @@ def main() -> None:
 
     print(f"{dataset_name()}, {num_usable_cpus()} CPUs, median of {rounds} round(s)")
     for precision in PRECISIONS:
+        if precision == "bf16" and not onednn_has_bf16_layers():
+            print("bf16: not measured, plain PyTorch has no recurrent layers in it on this CPU")
+            continue
         probes = {size: measure_plain_loop(size, precision, seconds) for size in sizes}
         best = max(probes, key=lambda size: probes[size])
         pairs = [

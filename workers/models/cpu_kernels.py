@@ -13,14 +13,15 @@ def bf16_kernels(precision: str, device: torch.device) -> contextlib.AbstractCon
     oneDNN has them in bf16 only for CPUs with AVX-512, and raises RuntimeError on others. There,
     torch's own kernels take its place, for the whole process.
     """
-    if precision != "bf16" or device.type != "cpu" or _onednn_has_bf16_layers():
+    if precision != "bf16" or device.type != "cpu" or onednn_has_bf16_layers():
         return contextlib.nullcontext()
     context: contextlib.AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
     return context
 
 
 @cache
-def _onednn_has_bf16_layers() -> bool:
+def onednn_has_bf16_layers() -> bool:
+    """Return whether this CPU has fast recurrent layers in bf16."""
     layer, inputs = nn.LSTM(1, 1), torch.zeros(1, 1, 1)
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
