@@ -106,7 +106,12 @@ def test_any_number_of_workers_gives_the_weights_of_one_process(
 
 @pytest.mark.parametrize(
     ("kind", "workers"),
-    [("vectors", 2), ("numbers", 3), ("tokens", 5), pytest.param("own", 5, marks=pytest.mark.long)],
+    [
+        ("vectors", 2),
+        ("tokens", 5),
+        pytest.param("numbers", 3, marks=pytest.mark.long),
+        pytest.param("own", 5, marks=pytest.mark.long),
+    ],
 )
 def test_a_killed_run_goes_on_with_another_number_of_workers(
     cli: Cli, alone: Alone, kind: str, workers: int, no_process_left: None

@@ -43,6 +43,7 @@ def work(module_rnnjob: Cli) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.long
 def test_a_killed_prediction_goes_on_and_has_the_bits_of_one_process(
     work: Path, module_rnnjob: Cli, no_process_left: None
 ) -> None:

@@ -20,6 +20,8 @@ JOB = [
 ]  # fmt: skip
 EXAMPLE = ROOT / "examples" / "conv_gru.py"
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def cli(module_rnnjob: Cli) -> Iterator[Cli]:
@@ -61,7 +63,6 @@ def test_a_dry_run_shows_the_packages_that_ray_will_install(cli: Cli) -> None:
     assert done.json["plan"]["request"]["runtime_env"]["pip"] == ["einops==0.8.1"]
 
 
-@pytest.mark.long  # Ray copies the virtual environment for it
 @pytest.mark.parametrize("mode", [["--address", "local"], []], ids=["cluster", "ray-here"])
 def test_ray_installs_what_the_model_needs(cli: Cli, mode: list[str]) -> None:
     wheel = _wheel(cli.cwd / "rnnjob_test_package-1.0-py3-none-any.whl")

@@ -16,6 +16,8 @@ JOB = [
     "--epochs", "1", "--batch-size", "16", "--run-id", "own",
 ]  # fmt: skip
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def cli(module_rnnjob: Cli) -> Iterator[Cli]:
