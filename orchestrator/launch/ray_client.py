@@ -17,7 +17,8 @@ from workers.errors import ClusterError
 
 _TIMEOUT_S = 30.0
 _POLL_S = 0.25
-_RECORD_RETURNS_WITHIN_S = 2.0
+_RAY_SEES_AN_END_WITHIN_S = 2.0
+_RECORD_RETURNS_WITHIN_S = 3.0
 _CHATTY_LOGGERS = (
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
@@ -76,19 +77,19 @@ def explained(address: str) -> Iterator[None]:
 def delete_record(connection: Connection, client: RayClient, job_id: str) -> None:
     """Remove what Ray remembers of a job that has ended.
 
+    Ray looks after a job once a second. If the record is deleted before Ray saw the end, Ray takes
+    the job for one whose process died, and writes a record of that. So Ray is given time to see it,
+    and what it writes nevertheless is deleted, too.
+
     Raises ClusterError, and what `explained` explains.
     """
+    time.sleep(_RAY_SEES_AN_END_WITHIN_S)
     client.delete_job(job_id)
     if _record_returns(connection, job_id):
         client.delete_job(job_id)
 
 
 def _record_returns(connection: Connection, job_id: str) -> bool:
-    """Return whether Ray writes the record of a deleted job again.
-
-    Ray looks after a job once a second. If it was deleted before Ray saw its end, Ray takes it for
-    a job whose process died, and writes a record of that.
-    """
     end = time.monotonic() + _RECORD_RETURNS_WITHIN_S
     while time.monotonic() < end:
         if find_job(connection, job_id):
