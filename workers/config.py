@@ -139,7 +139,7 @@ def _default(key: str) -> Any:
 
 
 class AugmentConfig(Config):
-    """Random affine changes of the training images, drawn anew for every row and step."""
+    """Random changes of the training rows, drawn anew for every row and step."""
 
     shift_px: NonNegative = 0.0
     """The largest shift along each axis, in pixels."""
@@ -149,9 +149,13 @@ class AugmentConfig(Config):
     """The largest relative change of size: 0.1 means 90% to 110%."""
     shear: Fraction = 0.0
     """The largest horizontal shear, as the tangent of its angle."""
+    noise: NonNegative = 0.0
+    """The standard deviation of Gaussian noise on each number that the model reads. With
+    `dataset.normalize: standard`, 1 is the standard deviation of the feature."""
 
     @property
-    def is_on(self) -> bool:
+    def is_affine(self) -> bool:
+        """Whether images are shifted, rotated, scaled or sheared."""
         return any((self.shift_px, self.rotate_deg, self.scale, self.shear))
 
 

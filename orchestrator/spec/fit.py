@@ -42,13 +42,16 @@ def check_fit(spec: JobSpec, shape: DataShape) -> None:
 def _check_input(spec: JobSpec, shape: DataShape) -> None:
     source = shape.input
     if not isinstance(source, ImageInput):
-        for key, is_set in (
-            ("augment", spec.augment.is_on), ("model.read", spec.model.read != "rows")
-        ):  # fmt: skip
+        for key, is_set, cure in (
+            ("augment", spec.augment.is_affine, "leave all of it out but augment.noise"),
+            ("model.read", spec.model.read != "rows", "leave model.read out"),
+        ):
             if is_set:
-                raise InputError(
-                    f"{key} is for images, {shape.name} has sequences", f"leave {key} out"
-                )
+                raise InputError(f"{key} is for images, {shape.name} has sequences", cure)
+    if isinstance(source, TokenInput) and spec.augment.noise:
+        raise InputError(
+            f"augment.noise is for numbers, {shape.name} has tokens", "leave augment.noise out"
+        )
     if spec.model.class_path is not None:
         return
     size = spec.model.embedding_size

@@ -24,7 +24,7 @@ from workers.storage.credentials import refuse_credentials
 
 _NEW_KEYS = {
     "embedding_size", "loss", "class_weights", "label_smoothing",
-    "class_path", "init_args", "code_sha256",
+    "class_path", "init_args", "code_sha256", "noise",
 }  # fmt: skip
 """Keys that came after there were runs. They are in a fingerprint if they change anything, so that
 the fingerprints of older runs hold."""
@@ -154,7 +154,7 @@ class JobSpec(Config):
         content = {
             "dataset": dataset,
             "model": _without_new_defaults(self.model),
-            "augment": self.augment.model_dump(mode="json"),
+            "augment": _without_new_defaults(self.augment),
             "training": training,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

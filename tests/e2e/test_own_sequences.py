@@ -25,7 +25,16 @@ JOB = [
 ]  # fmt: skip
 OWN = ["--model", "net.py:ConvGru", "--set", "model.init_args={hidden: 12, dropout: 0.2}"]
 KINDS: dict[str, list[str]] = {
-    "vectors": ["--target", "kind", "--inputs", "steps", "--set", "model.bidirectional=true"],
+    "vectors": [
+        "--target",
+        "kind",
+        "--inputs",
+        "steps",
+        "--set",
+        "model.bidirectional=true",
+        "--set",
+        "augment.noise=0.1",
+    ],
     "numbers": ["--target", "mean", "--inputs", "steps", "--set", "model.dropout=0.1"],
     "tokens": ["--target", "kind", "--inputs", "words", "--set", "model.embedding_size=4"],
     "own": ["--target", "kind", "--inputs", "steps", *OWN],

@@ -1,6 +1,7 @@
-"""Random affine changes of images: shift, rotation, scale and shear, in one bilinear resampling.
+"""Random changes of training rows.
 
-B batch, H height, W width.
+Images are shifted, rotated, scaled and sheared in one bilinear resampling. Gaussian noise is for
+all numbers. B batch, H height, W width.
 """
 
 import math
@@ -13,7 +14,7 @@ from workers.config import AugmentConfig
 from workers.models.noise import NoiseSource
 
 
-def augment(images_BHW: Tensor, config: AugmentConfig, noise: NoiseSource) -> Tensor:
+def move(images_BHW: Tensor, config: AugmentConfig, noise: NoiseSource) -> Tensor:
     """Return each image under an affine map of its own. Pixels from outside the image are 0."""
     batch, height, width = images_BHW.shape
     drawn_B5 = noise.uniform(5) * 2 - 1
@@ -32,3 +33,17 @@ def augment(images_BHW: Tensor, config: AugmentConfig, noise: NoiseSource) -> Te
     )
     grid = F.affine_grid(theta_B23, [batch, 1, height, width], align_corners=False)
     return F.grid_sample(images_BHW.unsqueeze(1), grid, align_corners=False).squeeze(1)
+
+
+def add_noise(inputs: Tensor, config: AugmentConfig, noise: NoiseSource | None) -> Tensor:
+    """Return inputs (B, ...) with Gaussian noise on each number.
+
+    Returns the inputs themselves if there is no noise. The numbers come from pairs of uniform ones
+    (Box and Muller, 1958), as these are what a source of noise draws.
+    """
+    if noise is None or config.noise == 0.0:
+        return inputs
+    radius, turn = noise.uniform(2, *inputs.shape[1:]).unbind(1)
+    # 1 - u is in (0, 1], so its logarithm is finite.
+    normal = torch.sqrt(-2.0 * torch.log1p(-radius)) * torch.cos(2.0 * math.pi * turn)
+    return inputs + config.noise * normal

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from workers.config import TrainJob
 from workers.data.kinds import ImageInput, VectorInput
 from workers.data.rows import Batch
-from workers.models.augment import augment
+from workers.models.augment import add_noise, move
 from workers.models.noise import NoiseSource
 from workers.models.own import step as own_step
 from workers.models.sequence_shape import sequence_shape
@@ -71,7 +71,7 @@ def _sequences(batch: Batch, job: TrainJob, noise: NoiseSource | None) -> Tensor
     if isinstance(source, ImageInput):
         return _scaled_images(batch.inputs, source, job, noise)
     if isinstance(source, VectorInput):
-        return _vector_sequences(batch, source)
+        return _vector_sequences(batch, source, job, noise)
     return batch.inputs
 
 
@@ -79,9 +79,10 @@ def _scaled_images(
     images_BHW: Tensor, source: ImageInput, job: TrainJob, noise: NoiseSource | None
 ) -> Tensor:
     inputs_BHW = images_BHW.to(torch.float32).div_(255.0)
-    if noise is not None and job.augment.is_on:
-        inputs_BHW = augment(inputs_BHW, job.augment, noise)
-    return image_sequences((inputs_BHW - source.mean) / source.std, job.model.read)
+    if noise is not None and job.augment.is_affine:
+        inputs_BHW = move(inputs_BHW, job.augment, noise)
+    inputs_BHW = add_noise((inputs_BHW - source.mean) / source.std, job.augment, noise)
+    return image_sequences(inputs_BHW, job.model.read)
 
 
 def image_sequences(inputs_BHW: Tensor, read: str) -> Tensor:
@@ -93,12 +94,15 @@ def image_sequences(inputs_BHW: Tensor, read: str) -> Tensor:
     return inputs_BHW
 
 
-def _vector_sequences(batch: Batch, source: VectorInput) -> Tensor:
+def _vector_sequences(
+    batch: Batch, source: VectorInput, job: TrainJob, noise: NoiseSource | None
+) -> Tensor:
     device = batch.inputs.device
     mean_F, std_F = _constant(source.mean, device), _constant(source.std, device)
     vectors_BTF = (batch.inputs - mean_F) / std_F
     if source.missing == "zero":  # a missing number is stored as NaN, and becomes the mean
         vectors_BTF = vectors_BTF.masked_fill(vectors_BTF.isnan(), 0.0)
+    vectors_BTF = add_noise(vectors_BTF, job.augment, noise)
     if batch.lengths_N is None:
         return vectors_BTF
     return vectors_BTF.masked_fill(~is_step(batch.lengths_N, vectors_BTF.shape[1]), 0.0)

@@ -19,7 +19,8 @@ def fit(shape: DataShape, *assignments: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "assignment", "cause", "cure"),
     [
-        (GESTURES, "augment.shift_px=1", "augment is for images", "leave augment out"),
+        (GESTURES, "augment.shift_px=1", "augment is for images", "leave all of it out but"),
+        (TEXTS, "augment.noise=0.1", "augment.noise is for numbers", "leave augment.noise out"),
         (GESTURES, "model.read=columns", "model.read is for images", "leave model.read out"),
         (GESTURES, "model.embedding_size=4", "has no tokens", "--inputs COLUMN"),
         (TEXTS, "model.embedding_size=0", "model.embedding_size is 0", "model.embedding_size=32"),
