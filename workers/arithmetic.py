@@ -14,14 +14,12 @@ import torch
 
 from workers.config import AugmentConfig, TrainJob
 from workers.cpu import cpu_model
-from workers.data.kinds import ImageInput
 from workers.data.random_rows import random_batch
 from workers.data.rows import Batch
 from workers.errors import ReplicaError
 from workers.models.build import model_of
 from workers.models.compute_copy import ComputeCopy
 from workers.models.noise import Noise
-from workers.models.own.facts import shortest
 from workers.models.sequences import hidden_outputs
 from workers.pieces import MICRO_BATCH_ROWS, piece_row, row_size, rules_of
 from workers.worker import Worker
@@ -51,7 +49,7 @@ def arithmetic_sha256(job: TrainJob, device: torch.device) -> str:
     """
     model = model_of(job).to(device)
     computing = ComputeCopy(model, job.training.precision, device)
-    small = _with_small_images(job.model_copy(update={"augment": AugmentConfig()}))
+    small = _with_short_rows(job.model_copy(update={"augment": AugmentConfig()}))
     batch = _small_batch(small, device)
     row_N = torch.zeros(row_size(model), device=device)
     noise = Noise([(torch.Generator(device).manual_seed(0), len(batch))])
@@ -60,32 +58,24 @@ def arithmetic_sha256(job: TrainJob, device: torch.device) -> str:
 
 
 def _small_batch(job: TrainJob, device: torch.device) -> Batch:
-    is_image = isinstance(job.data.input, ImageInput)
     max_steps = _MAX_STEPS
-    if job.model.class_path is not None:  # it may not be made for shorter sequences
-        max_steps = max(max_steps, shortest(job.data, job.model.read))
-    outputs = hidden_outputs(job, None if is_image else max_steps)
+    if job.model.class_path is not None or not job.data.input.is_table:
+        # The model may not be made for shorter sequences, and images are not cut.
+        max_steps = max(max_steps, job.data.input.sequence_shape(job.model.read).min_length)
+    outputs = hidden_outputs(job, max_steps)
     num_rows = min(MICRO_BATCH_ROWS, job.rows_per_shard_step, _MAX_OUTPUTS // outputs)
     return random_batch(job.data, max(1, num_rows), max_steps, device)
 
 
-def _with_small_images(job: TrainJob) -> TrainJob:
-    """Return the job with images of at most _MAX_STEPS time steps, if it has images.
+def _with_short_rows(job: TrainJob) -> TrainJob:
+    """Return the job with images of at most _MAX_STEPS time steps; sequences are cut later.
 
     A user's own model may be made for the size of the images.
     """
-    source, read = job.data.input, job.model.read
-    if not isinstance(source, ImageInput) or job.model.class_path is not None:
+    if job.model.class_path is not None:
         return job
-    height, width = source.height, source.width
-    if read == "columns":
-        width = min(width, _MAX_STEPS)
-    elif read == "rows":
-        height = min(height, _MAX_STEPS)
-    else:
-        height = max(1, min(height, _MAX_STEPS // width))
-    small = source.model_copy(update={"height": height, "width": width})
-    return job.model_copy(update={"data": job.data.model_copy(update={"input": small})})
+    short = job.data.input.shortened(job.model.read, _MAX_STEPS)
+    return job.model_copy(update={"data": job.data.model_copy(update={"input": short})})
 
 
 def check_same_arithmetic(job: TrainJob, worker: Worker) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.datasets.shard_file import num_rows_of, shard_name
 from workers.data.base import Config, NonNegativeInt
-from workers.data.kinds import SPLITS, DataShape, ImageInput
+from workers.data.kinds import SPLITS, DataShape
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 2
@@ -63,9 +63,8 @@ def check_entries(shards: Entries, shape: DataShape) -> None:
 
 
 def _check_steps(entry: Mapping[str, Any], shape: DataShape) -> None:
-    if isinstance(shape.input, ImageInput):
+    if (limits := shape.input.steps_of(entry["rows"])) is None:
         return
-    steps, rows = entry["steps"], entry["rows"]
-    lowest, highest = rows * shape.input.min_length, rows * shape.input.max_length
+    steps, (lowest, highest) = entry["steps"], limits
     if isinstance(steps, bool) or not isinstance(steps, int) or not lowest <= steps <= highest:
         raise ValueError(f"it lists {str(steps)[:80]} time steps, not {lowest} to {highest}")

@@ -19,7 +19,7 @@ from orchestrator.datasets.shard_file import (
     shard_name,
 )
 from orchestrator.units import show_bytes
-from workers.data.kinds import SPLITS, DataShape, ImageInput, VectorInput
+from workers.data.kinds import SPLITS, DataShape
 from workers.errors import DataError, InputError, RefusedFileError
 from workers.storage.storage import LARGE_BYTES, Storage
 from workers.storage.typed_json import parse_object
@@ -162,16 +162,6 @@ def open_prepared(
             "take fewer: --set dataset.test_head_rows=0",
         )
     recut_command = recut_command or f"delete {folder.where()}, submit again"
-    shape = shape if standardize else _without_scales(shape)
+    if not standardize:
+        shape = shape.model_copy(update={"input": shape.input.unscaled()})
     return PreparedData(folder, shape, shards, recut_command, origin)
-
-
-def _without_scales(shape: DataShape) -> DataShape:
-    """Return the shape with a mean of 0 and a standard deviation of 1 for all inputs."""
-    kind = shape.input
-    scales: dict[str, object] = {}
-    if isinstance(kind, ImageInput):
-        scales = {"mean": 0.0, "std": 1.0}
-    elif isinstance(kind, VectorInput):
-        scales = {"mean": (0.0,) * kind.num_features, "std": (1.0,) * kind.num_features}
-    return shape.model_copy(update={"input": kind.model_copy(update=scales)})

@@ -9,17 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workers.data.base import MAX_FLOAT32
-from workers.data.encode import MAX_TARGET
-from workers.data.kinds import DataShape, ImageInput, NumberTarget, TokenInput, VectorInput
+from workers.data.kinds import DataShape, Input
 from workers.data.numbers import first_line
 from workers.data.shard_schema import shard_schema
 from workers.errors import InputError
-
-_MAX_IMAGE_CLASSES = 256
-"""The most classes that labels of one byte can tell apart."""
-MAX_VALUES = 2**31 - 1
-"""The longest list that Arrow allows, and the most values of a list column of a shard."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +44,17 @@ def num_rows_of(shape: DataShape, split: str, shard: int) -> int:
 
 def check_shape(shape: DataShape) -> None:
     """Raise ValueError if no shard file could hold rows of this shape."""
-    kind = shape.input
-    if isinstance(kind, ImageInput):
-        if shape.target.num_outputs > _MAX_IMAGE_CLASSES:
-            raise ValueError(
-                f"{shape.target.num_outputs} classes are more than {_MAX_IMAGE_CLASSES}"
-            )
-        if kind.height * kind.width > MAX_VALUES:
-            raise ValueError(f"images of {kind.height} by {kind.width} pixels are too large")
-    elif kind.max_length * (kind.num_features if isinstance(kind, VectorInput) else 1) > MAX_VALUES:
-        raise ValueError(f"sequences of {kind.max_length} time steps are too long")
+    shape.input.check_size(shape.target.num_outputs)
 
 
 def num_values(shape: DataShape, size: ShardSize) -> int:
     """Return how many pixels, numbers or tokens the rows have."""
-    kind = shape.input
-    if isinstance(kind, ImageInput):
-        return size.rows * kind.height * kind.width
-    return size.steps * (kind.num_features if isinstance(kind, VectorInput) else 1)
+    return shape.input.num_values(size.rows, size.steps)
 
 
 def num_bytes(shape: DataShape, size: ShardSize) -> int:
     """Return how much memory the rows take."""
-    kind = shape.input
-    if isinstance(kind, ImageInput):
-        return num_values(shape, size) + 8 * size.rows
-    is_ragged = kind.min_length < kind.max_length
-    return 4 * num_values(shape, size) + (16 if is_ragged else 8) * size.rows
+    return shape.input.num_bytes(size.rows, size.steps)
 
 
 def max_bytes(shape: DataShape, size: ShardSize) -> int:
@@ -85,11 +62,7 @@ def max_bytes(shape: DataShape, size: ShardSize) -> int:
 
     Parquet needs a little more than a byte for a pixel, and less after compression.
     """
-    return 2**20 + 2 * (num_bytes(shape, size) + 8 * size.rows * (not _is_image(shape)))
-
-
-def _is_image(shape: DataShape) -> bool:
-    return isinstance(shape.input, ImageInput)
+    return 2**20 + 2 * (num_bytes(shape, size) + 8 * size.rows)
 
 
 def open_shard(data: bytes, shape: DataShape, size: ShardSize) -> pq.ParquetFile:
@@ -138,50 +111,19 @@ def read_shard(file: pq.ParquetFile, shape: DataShape) -> pa.Table:
     if missing or table.num_rows != file.metadata.num_rows:
         raise ValueError(f"it has {table.num_rows} rows with {missing} missing values")
     inputs, target = (table.column(field.name) for field in shard_schema(shape))
-    _check_targets(target, shape)
+    if len(target):
+        shape.target.check_values(target.to_numpy())
     for chunk in inputs.chunks:
         _check_inputs(chunk, shape.input)
     return table
 
 
-def _check_targets(column: pa.ChunkedArray, shape: DataShape) -> None:
-    values = column.to_numpy()
-    if not len(values):
-        return
-    if isinstance(shape.target, NumberTarget):
-        if not (np.abs(values) <= MAX_TARGET).all():
-            raise ValueError("it has a target that is no finite number")
-        return
-    lowest, highest = int(values.min()), int(values.max())
-    if lowest < 0 or highest >= shape.target.num_outputs:
-        label = lowest if lowest < 0 else highest
-        raise ValueError(f"it has a label {label}, but only {shape.target.num_outputs} classes")
-
-
-def _check_inputs(chunk: pa.Array, kind: ImageInput | VectorInput | TokenInput) -> None:
+def _check_inputs(chunk: pa.Array, kind: Input) -> None:
     flat = chunk.flatten()
     if flat.null_count:
         raise ValueError(f"it has inputs with {flat.null_count} missing values")
-    if isinstance(kind, ImageInput) or not len(chunk):
-        return
-    values = flat.to_numpy()
-    sizes, width = np.asarray(chunk.value_lengths(), np.int64), 1
-    if isinstance(kind, VectorInput):
-        width = kind.num_features
-        is_right = np.abs(values) <= MAX_FLOAT32
-        if kind.missing == "zero":
-            is_right |= np.isnan(values)
-    else:
-        is_right = (values > 0) & (values < kind.vocabulary_size)
-    if not is_right.all():
-        raise ValueError(f"it has the input {values[~is_right][0]}, which the manifest excludes")
-    lengths = sizes // width
-    if (lengths * width != sizes).any() or not (
-        kind.min_length <= lengths.min() and lengths.max() <= kind.max_length
-    ):
-        raise ValueError(
-            f"its sequences do not have {kind.min_length} to {kind.max_length} time steps"
-        )
+    if len(chunk):
+        kind.check_values(flat.to_numpy(), np.asarray(chunk.value_lengths(), np.int64))
 
 
 def _describe(columns: dict[str, pa.DataType]) -> str:

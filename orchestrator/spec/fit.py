@@ -2,24 +2,17 @@
 
 from orchestrator.datasets.options import EMBEDDING_SIZE
 from orchestrator.spec.job_spec import JobSpec
-from workers.data.kinds import (
-    ClassTarget,
-    DataShape,
-    ImageInput,
-    NumberTarget,
-    TokenInput,
-)
+from workers.data.kinds import DataShape
 from workers.errors import InputError
 
-_ACCURACY = "validation_accuracy"
+_EMBEDDING = "model.embedding_size"
 
 
 def resolved(spec: JobSpec, shape: DataShape) -> JobSpec:
     """Return the spec with the metric, and the weights to keep, that `auto` stands for."""
     training, values = spec.training, {}
     if training.metric == "auto":
-        is_number = isinstance(shape.target, NumberTarget)
-        values["training.metric"] = "validation_loss" if is_number else _ACCURACY
+        values["training.metric"] = shape.target.usual_metric
     if training.keep == "auto":
         values["training.keep"] = "best" if shape.validation_rows else "last"
     return spec.with_values(values) if values else spec
@@ -28,10 +21,7 @@ def resolved(spec: JobSpec, shape: DataShape) -> JobSpec:
 def check_fit(spec: JobSpec, shape: DataShape) -> None:
     """Raise InputError if a key of the spec has no meaning for these rows."""
     _check_input(spec, shape)
-    if isinstance(shape.target, NumberTarget):
-        _check_number(spec, shape.target)
-    else:
-        _check_classes(spec, shape, shape.target)
+    shape.target.check_training(spec.training, shape.name, shape.input.is_table)
     if spec.training.keep == "best" and not shape.validation_rows:
         raise InputError(
             "training.keep 'best' needs validation rows, but there are none",
@@ -41,67 +31,28 @@ def check_fit(spec: JobSpec, shape: DataShape) -> None:
 
 def _check_input(spec: JobSpec, shape: DataShape) -> None:
     source = shape.input
-    if not isinstance(source, ImageInput):
-        for key, is_set, cure in (
-            ("augment", spec.augment.is_affine, "leave all of it out but augment.noise"),
-            ("model.read", spec.model.read != "rows", "leave model.read out"),
-        ):
-            if is_set:
-                raise InputError(f"{key} is for images, {shape.name} has sequences", cure)
-    if isinstance(source, TokenInput) and spec.augment.noise:
-        raise InputError(
-            f"augment.noise is for numbers, {shape.name} has tokens", "leave augment.noise out"
-        )
-    if spec.model.class_path is not None:
-        return
-    size = spec.model.embedding_size
-    if isinstance(source, TokenInput) and not size:
-        raise InputError(
-            f"column '{source.column}' of {shape.name} holds tokens, and model.embedding_size is 0",
-            f"say how many numbers stand for a token: --set model.embedding_size={EMBEDDING_SIZE}",
-        )
-    if size and not isinstance(source, TokenInput):
-        raise InputError(
-            f"model.embedding_size is {size}, but {shape.name} has no tokens",
-            "leave it out, or name a column of texts or integers: --inputs COLUMN",
-        )
-
-
-def _check_number(spec: JobSpec, target: NumberTarget) -> None:
-    training = spec.training
-    for key, is_set in (
-        ("class_weights", training.class_weights != "none"),
-        ("label_smoothing", training.label_smoothing > 0),
-        ("loss", training.loss == "cross-entropy"),
-        ("metric", training.metric == _ACCURACY),
+    for key, is_set, what, cure in (
+        ("augment", spec.augment.is_affine, "images", "leave all of it out but augment.noise"),
+        ("augment.noise", spec.augment.noise > 0, "numbers", "leave augment.noise out"),
+        ("model.read", spec.model.read != "rows", "images", "leave model.read out"),
     ):
-        if is_set:
-            raise InputError(
-                f"training.{key} is {getattr(training, key)}, but the target "
-                f"'{target.column}' is a number",
-                "leave it out, or predict classes: --task classification",
-            )
+        if is_set and key not in source.keys:
+            raise InputError(f"{key} is for {what}, {shape.name} has {source.noun}", cure)
+    if spec.model.class_path is None:
+        _check_embedding(spec, shape)
 
 
-def _check_classes(spec: JobSpec, shape: DataShape, target: ClassTarget) -> None:
-    training, is_image = spec.training, isinstance(shape.input, ImageInput)
-    if training.loss not in ("auto", "cross-entropy"):
+def _check_embedding(spec: JobSpec, shape: DataShape) -> None:
+    """Raise InputError unless there is an embedding just where there are tokens."""
+    size, has_tokens = spec.model.embedding_size, _EMBEDDING in shape.input.keys
+    if has_tokens and not size:
+        [column] = shape.input.read_columns
         raise InputError(
-            f"training.loss is {training.loss}, but the target '{target.column}' is one of "
-            f"{target.num_outputs} classes",
-            "leave it out" + ("" if is_image else ", or predict numbers: --task regression"),
+            f"column '{column}' of {shape.name} holds tokens, and {_EMBEDDING} is 0",
+            f"say how many numbers stand for a token: --set {_EMBEDDING}={EMBEDDING_SIZE}",
         )
-    weights = training.class_weights
-    if isinstance(weights, dict) and set(weights) != set(target.names):
-        wrong = min(set(weights) ^ set(target.names))
-        says = f"names '{wrong}', no" if wrong in weights else f"does not name '{wrong}', a"
-        names = ", ".join(target.names[:20])
+    if size and not has_tokens:
         raise InputError(
-            f"training.class_weights {says} class of the target '{target.column}'",
-            f"give a number for each of its classes: {names}",
-        )
-    if weights == "balanced" and not target.train_counts:
-        raise InputError(
-            f"{shape.name} was cut by an older rnnjob, which did not count the rows of its classes",
-            "cut the data set again: rnnjob data prepare --force",
+            f"{_EMBEDDING} is {size}, but {shape.name} has no tokens",
+            "leave it out, or name a column of texts or integers: --inputs COLUMN",
         )

@@ -22,6 +22,7 @@ from workers.data.kinds import (
     TokenInput,
     VectorInput,
 )
+from workers.data.kinds.targets import MAX_TARGET
 from workers.data.numbers import Where, decoded, first_line
 from workers.data.sequences import (
     Sequences,
@@ -32,8 +33,6 @@ from workers.data.sequences import (
 )
 from workers.errors import DataError
 
-MAX_TARGET = 1e100
-"""The largest number to predict: its square is a float64, too."""
 _TYPES = {
     "text": pa.string(),
     "integer": pa.int64(),

@@ -5,12 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workers.data.columns import form
-from workers.data.kinds import ImageInput
+from workers.data.kinds import IMAGE_COLUMN, ImageInput
 from workers.data.numbers import Where
 from workers.data.shard_schema import input_field
 from workers.errors import DataError
-
-COLUMN = "image"
 
 
 def encode_images(column: pa.Array, kind: ImageInput, where: Where) -> pa.Array:
@@ -23,12 +21,12 @@ def encode_images(column: pa.Array, kind: ImageInput, where: Where) -> pa.Array:
     wanted = kind.height * kind.width
     cure = f"give each row a list of {kind.height} times {kind.width} integers from 0 to 255"
     if form(column.type) != "integers":
-        raise DataError(f"column '{COLUMN}' holds {column.type}, not lists of integers", cure)
+        raise DataError(f"column '{IMAGE_COLUMN}' holds {column.type}, not lists of integers", cure)
     lengths_N = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
     if len(bad := np.flatnonzero(lengths_N != wanted)):
         row = int(bad[0])
         raise DataError(
-            f"column '{COLUMN}' has {lengths_N[row]} pixels in {where(row)}, the model reads "
+            f"column '{IMAGE_COLUMN}' has {lengths_N[row]} pixels in {where(row)}, the model reads "
             f"{wanted}",
             cure,
         )
@@ -37,5 +35,6 @@ def encode_images(column: pa.Array, kind: ImageInput, where: Where) -> pa.Array:
         if pixels.null_count:
             raise pa.ArrowInvalid("a pixel is null")
     except pa.ArrowInvalid as error:
-        raise DataError(f"column '{COLUMN}' of {where(0)} and below: {error}", cure) from error
+        place = f"column '{IMAGE_COLUMN}' of {where(0)} and below"
+        raise DataError(f"{place}: {error}", cure) from error
     return pa.FixedSizeListArray.from_arrays(pixels, type=input_field(kind).type)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from workers.config import DataShape, ModelConfig
 from workers.data.kinds import PADDING
+from workers.data.kinds.sequence_shape import SequenceShape
 from workers.models.noise import NoiseSource, dropout
-from workers.models.sequence_shape import SequenceShape, sequence_shape
 from workers.models.sequences import is_step
 from workers.seeds import Purpose, seed_of
 
@@ -153,7 +153,7 @@ def build_model(
     config: ModelConfig, data: DataShape, seed: int, bptt_steps: int = 0
 ) -> RecurrentNetwork:
     """Build the model of a job. Its first weights are a function of (config, data, seed)."""
-    shape = sequence_shape(data, config.read)
+    shape = data.input.sequence_shape(config.read)
     model = RecurrentNetwork(config, shape, data.target.num_outputs, bptt_steps)
     generator = torch.Generator().manual_seed(seed_of(seed, Purpose.INIT))
     with torch.no_grad():

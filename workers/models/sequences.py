@@ -14,13 +14,12 @@ from workers.data.rows import Batch
 from workers.models.augment import add_noise, move
 from workers.models.noise import NoiseSource
 from workers.models.own import step as own_step
-from workers.models.sequence_shape import sequence_shape
 
 
 def hidden_outputs(job: TrainJob, max_steps: int | None = None) -> int:
     """Return how many hidden outputs the longest sequence has, or its first `max_steps`."""
     model = job.model
-    steps = sequence_shape(job.data, model.read).max_length
+    steps = job.data.input.sequence_shape(model.read).max_length
     width = model.hidden_size * (2 if model.bidirectional else 1)
     return min(steps, max_steps or steps) * width * model.num_layers
 

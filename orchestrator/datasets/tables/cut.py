@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 
 from orchestrator.datasets.manifest import Origin, write_manifest
 from orchestrator.datasets.options import TableOptions
-from orchestrator.datasets.shard_file import MAX_VALUES, check_num_shards, shard_name
+from orchestrator.datasets.shard_file import check_num_shards, shard_name
 from orchestrator.datasets.tables.digests import Digests
 from orchestrator.datasets.tables.files import Tables
 from orchestrator.datasets.tables.kinds import input_kind, target_kind
 from orchestrator.datasets.tables.scan import Scan
 from orchestrator.datasets.tables.spool import Spool
 from workers.data.encode import encode_lists, encode_targets
-from workers.data.kinds import SPLITS, DataShape, ImageInput, VectorInput
+from workers.data.kinds import SPLITS, DataShape
+from workers.data.kinds.inputs import MAX_VALUES, SequenceInput, VectorInput
 from workers.data.shard_schema import shard_schema
 from workers.errors import InputError
 
@@ -92,7 +93,7 @@ def _shape(scan: Scan, options: TableOptions, num_shards: int, name: str) -> Dat
 
 def _encoded(rows: pa.RecordBatch, shape: DataShape) -> pa.RecordBatch:
     """Return rows of a spool with the columns of `shard_schema`."""
-    assert not isinstance(shape.input, ImageInput)
+    assert isinstance(shape.input, SequenceInput)
     columns = [
         encode_lists(rows.column("inputs"), shape.input),
         encode_targets(rows.column("target"), shape.target, str),
@@ -120,11 +121,10 @@ def _write_shard(
             f"a shard has {num_values:,} values, and {MAX_VALUES:,} are the most",
             f"take more shards: --set dataset.num_shards={2 * shape.num_shards}",
         )
-    width = shape.input.num_features if isinstance(shape.input, VectorInput) else 1
     return {
         "file": file,
         "rows": num_rows,
-        "steps": num_values // width,
+        "steps": num_values // shape.input.width,
         "sha256": _sha256(folder / file),
     }
 

@@ -10,7 +10,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from workers.data.kinds import ClassTarget, NumberTarget, TokenInput, VectorInput
+from workers.data.kinds import SequenceInput, Target
 
 _MODULUS = 2**256
 
@@ -18,8 +18,8 @@ _MODULUS = 2**256
 class Digests:
     """The hashes of rows, which are added split by split in their order."""
 
-    def __init__(self, kind: VectorInput | TokenInput, target: ClassTarget | NumberTarget) -> None:
-        head = json.dumps([_described_input(kind), _described_target(target)]).encode()
+    def __init__(self, kind: SequenceInput, target: Target) -> None:
+        head = json.dumps([kind.identity, target.identity]).encode()
         self._head = hashlib.sha256(head).digest()
         self._ordered = hashlib.sha256(self._head)
         self._sum = 0
@@ -49,15 +49,3 @@ class Digests:
         """A SHA-256 of all rows that does not depend on their order within each split."""
         total = (self._sum % _MODULUS).to_bytes(32, "big")
         return hashlib.sha256(self._head + total).hexdigest()
-
-
-def _described_input(kind: VectorInput | TokenInput) -> list[object]:
-    if isinstance(kind, TokenInput):
-        return ["tokens", list(kind.vocabulary)]
-    return ["vectors", kind.num_features]
-
-
-def _described_target(target: ClassTarget | NumberTarget) -> list[object]:
-    if isinstance(target, ClassTarget):
-        return ["classes", target.values, list(target.names)]
-    return ["number"]

@@ -7,7 +7,7 @@ from orchestrator.datasets.tables.files import TableFile, Tables, find_tables, r
 from orchestrator.datasets.tables.schema import type_of
 from orchestrator.datasets.tables.splits import split_of
 from workers.data.encode import encode_inputs, encode_targets
-from workers.data.kinds import DataShape, ImageInput, TokenInput
+from workers.data.kinds import DataShape, ImageInput
 from workers.data.numbers import Where
 from workers.data.shard_schema import shard_schema
 from workers.errors import InputError
@@ -43,9 +43,8 @@ def labelled_rows(
 def _of_file(
     tables: Tables, file: TableFile, shape: DataShape, split_column: str | None, split: str | None
 ) -> list[pa.RecordBatch]:
-    assert not isinstance(shape.input, ImageInput)
-    source = shape.input
-    inputs = (source.column,) if isinstance(source, TokenInput) else source.columns
+    source, inputs = shape.input, shape.input.read_columns
+    assert not isinstance(source, ImageInput)
     columns = [*inputs, shape.target.column, *([split_column] if split_column else [])]
     with tables.open(file) as opened, reading(tables.uri, file.name):
         schema = opened.schema_arrow

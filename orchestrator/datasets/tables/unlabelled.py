@@ -14,8 +14,8 @@ from orchestrator.datasets.tables.files import TableFile, Tables, batch_rows, re
 from orchestrator.datasets.tables.schema import type_of
 from workers.data.columns import family
 from workers.data.encode import encode_inputs
-from workers.data.encode_images import COLUMN, encode_images
-from workers.data.kinds import DataShape, ImageInput, TokenInput
+from workers.data.encode_images import encode_images
+from workers.data.kinds import DataShape, ImageInput
 from workers.data.numbers import Where, decoded
 
 
@@ -144,9 +144,7 @@ class BlockReader:
 
 def columns_read(shape: DataShape) -> Sequence[str]:
     """Return the columns that a model reads of a table."""
-    if isinstance(shape.input, ImageInput):
-        return (COLUMN,)
-    return (shape.input.column,) if isinstance(shape.input, TokenInput) else shape.input.columns
+    return shape.input.read_columns
 
 
 def where_in(file: str, first: int, what: str = "row") -> Where:

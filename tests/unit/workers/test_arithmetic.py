@@ -105,7 +105,7 @@ def test_the_check_is_small_whatever_the_job(tmp_path: Path, read: str, hidden_s
     shape = tiny_shape(height=100, width=90, num_shards=1)
     model = {"hidden_size": hidden_size, "num_layers": 3, "read": read}
     job = tiny_job(tmp_path, data=shape, model=model, training={"global_batch_size": 64})
-    small = arithmetic._with_small_images(job)
+    small = arithmetic._with_short_rows(job)
     batch = arithmetic._small_batch(small, CPU)
     rows, height, width = batch.inputs.shape
     steps = {"rows": height, "columns": width, "pixels": height * width}[read]

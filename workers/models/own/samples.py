@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from workers.data.kinds import UNKNOWN, DataShape, TokenInput
-from workers.models.own.facts import offered, shortest
+from workers.data.kinds import UNKNOWN, DataShape
 
 _USUAL_STEPS = 32
 _MOST_STEPS = 4096
@@ -53,10 +52,9 @@ class Samples:
     """Makes rows of the form of one data set. Each call makes others."""
 
     def __init__(self, data: DataShape, read: str) -> None:
-        self._tokens = data.input.vocabulary_size if isinstance(data.input, TokenInput) else 0
-        self._num_features = offered(data, read).get("num_features", 0)
-        self.min_steps = shortest(data, read)
-        self.max_steps = offered(data, read)["max_length"]
+        shape = data.input.sequence_shape(read)
+        self._tokens, self._num_features = shape.vocabulary_size, shape.num_features
+        self.min_steps, self.max_steps = shape.min_length, shape.max_length
         self._generator = torch.Generator().manual_seed(0)
 
     @property

@@ -8,7 +8,6 @@ from workers.config import TrainJob
 from workers.models.own import step as own_step
 from workers.models.own.installed import arguments_of
 from workers.models.recurrent import RecurrentNetwork
-from workers.models.sequence_shape import sequence_shape
 from workers.seeds import Purpose, seed_of
 from workers.trained.load import TrainedModel
 from workers.trained.plain_model import Predictor
@@ -19,7 +18,7 @@ Facts = dict[str, Any]
 def facts_of(model: TrainedModel, checkpoint: str | int | None) -> Facts:
     """Return all that is needed to rebuild a model, as JSON. An own model's within `code_of`."""
     job = model.job
-    shape = sequence_shape(job.data, job.model.read)
+    shape = job.data.input.sequence_shape(job.model.read)
     return {
         "schema_version": 1,
         "run_id": job.run_id,
