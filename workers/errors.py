@@ -6,9 +6,11 @@
     ├── InputError              exit 2   refused before anything was started or written
     │   ├── DataError                    a data set is missing, damaged or of the wrong form
     │   ├── ModelError                   a model of the user's own cannot be trained
-    │   └── RunExistsError               the run id is taken
+    │   ├── RunExistsError               the run id is taken
+    │   └── RunHeldError                 another process owns the run
     ├── StorageError            exit 1   the run folder cannot be read or written
-    │   └── RefusedFileError             a file in it is too large, no file, or somewhere else
+    │   ├── RefusedFileError             a file in it is too large, no file, or somewhere else
+    │   └── GoneError           exit 4   it was deleted while the job ran
     ├── CheckpointError         exit 1   a checkpoint belongs to another job
     │   └── DamagedCheckpointError       one of its files is missing or was changed
     ├── ModelFailedError        exit 1   the code of such a model raised an error in a step
@@ -22,6 +24,7 @@
     │   └── NoSuchClusterError  exit 4   no local cluster has the name
     ├── NoSuchRunError          exit 4   no run matches the name, or several do
     ├── JobStoppedError         exit 5   (124 at its time limit, 130 by Ctrl-C)
+    ├── TakenOverError          exit 5   another process owns the run by now
     ├── ResourcesError          exit 6   the resources asked for are not available
     └── WaitTimeoutError        exit 124 the wait for a run ended; the run goes on
 
@@ -62,6 +65,10 @@ class RunExistsError(InputError):
     """The storage already holds a run with that id."""
 
 
+class RunHeldError(InputError):
+    """Another process owns the run, and lives."""
+
+
 class StorageError(JobError):
     """The run folder cannot be read or written."""
 
@@ -71,6 +78,12 @@ class RefusedFileError(StorageError):
 
     It is too large, no regular file, or a symbolic link that leads out of its folder.
     """
+
+
+class GoneError(StorageError):
+    """The run folder was deleted. Nothing of it is written again."""
+
+    exit_code = 4
 
 
 class CheckpointError(JobError):
@@ -136,6 +149,12 @@ class JobStoppedError(JobError):
     def __init__(self, cause: str, cure: str = "", exit_code: int = 5) -> None:
         super().__init__(cause, cure)
         self.exit_code = exit_code
+
+
+class TakenOverError(JobError):
+    """The run belongs to another process by now. This one must write nothing more."""
+
+    exit_code = 5
 
 
 class ResourcesError(JobError):

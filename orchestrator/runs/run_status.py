@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, get_type_hints
 
 from workers.errors import NoSuchRunError, RefusedFileError
+from workers.records.processes import lives
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json, mistyped_key, parse_object
 
@@ -17,8 +18,6 @@ STATES = (QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED, STOPPED)
 
 LOCAL, RAY, CLUSTER = "local", "ray", "cluster"
 """Modes: in one process; on a Ray of its own on this machine; on a cluster through Ray Jobs."""
-_SAME_START_S = 1.0
-"""Two start times of one process id this close together belong to the same process."""
 
 
 @dataclass(frozen=True)
@@ -154,17 +153,5 @@ def _is_gone(status: RunStatus) -> bool:
     """Whether the process ran on this machine and runs no more, and no parent will restart it."""
     if status.pid is None or status.host != socket.gethostname():
         return False
-    has_parent = status.keeper_pid is not None and _lives(status.keeper_pid, status.keeper_started)
-    return not has_parent and not _lives(status.pid, status.pid_started)
-
-
-def _lives(pid: int, started: float | None) -> bool:
-    """Whether a process runs. Its start time tells it from a later one with the same id."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - (started or 0.0)) <= _SAME_START_S
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, ValueError, OverflowError):  # the last two: no valid process id
-        return False
+    has_parent = status.keeper_pid is not None and lives(status.keeper_pid, status.keeper_started)
+    return not has_parent and not lives(status.pid, status.pid_started)

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,11 +36,16 @@ from workers.errors import (
     InputError,
     RefusedFileError,
     RunExistsError,
+    RunHeldError,
     StorageError,
+    TakenOverError,
 )
 from workers.records.metrics_log import MetricsLog
+from workers.records.owners import Fence, Owner, read_owner
+from workers.records.ownership import release, take, wait_until_free
 from workers.records.run_folder import MetricsTail, RunFolder, StopPoller, StopRequest
 from workers.records.run_log import RunLog, log_to
+from workers.storage import s3_new_object
 from workers.storage.storage import LARGE_BYTES, Storage
 from workers.train import train
 
@@ -178,6 +184,52 @@ def test_a_child_keeps_the_options_of_the_uri(storage: Storage, port: int) -> No
 def test_a_new_folder_is_created_only_once(storage: Storage) -> None:
     assert storage.child("run").create_new() is True
     assert storage.child("run").create_new() is False
+
+
+def test_of_many_that_create_a_file_at_the_same_moment_one_does(storage: Storage) -> None:
+    for name in ("a", "b/c", "d e"):
+        with ThreadPoolExecutor(8) as pool:
+            did = list(pool.map(lambda n: storage.write_new(name, b"%d" % n), range(8)))  # noqa: B023
+        assert did.count(True) == 1
+        assert storage.read(name) == b"%d" % did.index(True)
+        assert storage.with_retries().write_new(name, b"9") is False
+
+
+def test_without_conditional_writes_the_last_of_several_creates_the_file(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_new_object, "put_new", lambda *_: None)
+    with ThreadPoolExecutor(4) as pool:
+        did = list(pool.map(lambda n: storage.write_new("a", b"%d" % n), range(4)))
+    assert did.count(True) == 1
+    assert storage.read("a") == b"%d" % did.index(True)
+    assert storage.write_new("a", b"9") is False
+
+
+def test_a_file_cannot_be_created_where_no_server_answers(dead_port: int, port: int) -> None:
+    storage = Storage(f"s3://bucket/run?{options(dead_port)}")
+    with pytest.raises(StorageError, match="cannot write s3://bucket/run/a: "):
+        storage.write_new("a", b"")
+
+
+def test_a_run_has_one_owner(run: RunFolder) -> None:
+    run.storage.write(run.JOB, b"{}")
+    with ThreadPoolExecutor(4) as pool:
+
+        def try_to_take(_: int) -> Owner | None:
+            with contextlib.suppress(RunHeldError):
+                return take(run, None, "cluster", "r")
+            return None
+
+        owner, *others = filter(None, pool.map(try_to_take, range(4)))
+    assert not others
+    assert read_owner(run) == owner
+    with pytest.raises(RunHeldError, match=f"held by process {os.getpid()} on"):
+        wait_until_free(run)
+    release(run, owner)
+    assert take(run, wait_until_free(run), "local", "r").term == 2
+    with pytest.raises(TakenOverError):
+        Fence(run, owner.term, owner.token).check()
 
 
 def test_a_missing_bucket_is_created_if_the_uri_allows_it(port: int) -> None:

@@ -7,6 +7,8 @@
         model_code/         the code of a user's own model        the submitter
         model_code.json     the list of its files                 the submitter
         status.json         state, reason, attempt                the submitter, then the driver
+        owners/*.json       who took the run up, by term          the process that took it
+        heartbeat.json      that the owner lives                  the owner
         provenance.json     code, packages, hardware, data        the driver
         data.json           what the model knows of its data      the driver
         metrics.jsonl       a line per step, epoch, start         worker 0
@@ -59,6 +61,8 @@ class RunFolder:
 
     JOB = "job.yaml"
     STATUS = "status.json"
+    OWNERS = "owners"
+    HEARTBEAT = "heartbeat.json"
     PROVENANCE = "provenance.json"
     DATA = "data.json"
     METRICS = "metrics.jsonl"
@@ -98,7 +102,11 @@ class RunFolder:
         return 0.2 if self.storage.local_path else 3.0
 
     def write_json(self, name: str, content: Json) -> None:
-        self.storage.write(name, (json.dumps(content, indent=2) + "\n").encode())
+        self.storage.write(name, _as_text(content))
+
+    def write_new_json(self, name: str, content: Json) -> bool:
+        """Write a JSON file unless it exists. Returns whether it was written."""
+        return self.storage.write_new(name, _as_text(content))
 
     def read_json(self, name: str) -> Json | None:
         """Return the content of a JSON file.
@@ -177,6 +185,10 @@ class RunFolder:
     def _forget(self, name: str) -> None:
         if self.storage.exists(name):
             self.storage.delete_file(name)
+
+
+def _as_text(content: Json) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def _records(lines: Iterator[Line]) -> Iterator[Json]:

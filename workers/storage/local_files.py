@@ -104,6 +104,22 @@ def replace(path: str, data: bytes) -> None:
         raise
 
 
+def create(path: str, data: bytes) -> bool:
+    """Write a new file atomically. Return False if there is something of that name already."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary.write_bytes(data)
+        # Not O_EXCL: a process that is killed would leave an empty file of that name.
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
 def remove(path: str) -> None:
     """Remove a folder with all its content, or what else has its name. Follows no symbolic link."""
     while os.path.lexists(path):

@@ -10,6 +10,7 @@ in a folder that is `confined` no symbolic link is followed out of it.
 import contextlib
 import copy
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -17,8 +18,8 @@ from typing import Any, BinaryIO, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from workers.errors import StorageError
-from workers.storage import lines, local_files
+from workers.errors import RefusedFileError, StorageError
+from workers.storage import lines, local_files, s3_new_object
 from workers.storage.credentials import refuse_credentials
 from workers.storage.lines import Line
 from workers.storage.retries import Retries
@@ -31,6 +32,8 @@ LARGE_BYTES = 2**26
 """The limit for documents that grow with the epochs of a job or the shards of a data set."""
 _MAX_BYTES_IN_LINES = 2**34
 """The limit for a file that is read in lines: hours of zeros are not worth waiting for."""
+_SETTLE_S = 2.0
+"""How long a new file is left alone until it is read again, if it cannot be created atomically."""
 
 
 @contextlib.contextmanager
@@ -215,6 +218,38 @@ class Storage:
         """Write a whole file atomically: readers see the old content or the new."""
         put = self._put if self.local_path is None else local_files.replace
         self._do("write", name, lambda: put(self._path(name, follow=False), data))
+
+    def write_new(self, name: str, data: bytes) -> bool:
+        """Write a whole file atomically, unless there is one of that name.
+
+        Returns whether this call wrote it. Of several processes just one does, on a local file
+        system, and on S3 if the server has conditional writes and botocore is installed. Elsewhere
+        the last of those that write at the same moment wins, and the others are told so, unless
+        one of them takes longer than `_SETTLE_S` to write.
+        """
+        with storage_errors("write", self.where(name)):
+            path = self._path(name, follow=False)
+            if self.local_path:
+                return local_files.create(path, data)
+            done = s3_new_object.put_new(self.uri, path, data) if self._is_s3 else None
+        if done is not None:
+            # A request that was repeated, since its answer was lost, finds its own object.
+            return done or self._holds(name, data)
+        if self.exists(name):
+            return False
+        self.write(name, data)
+        time.sleep(_SETTLE_S)
+        return self._holds(name, data)
+
+    @property
+    def _is_s3(self) -> bool:
+        return self.uri.startswith("s3://")
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        try:
+            return self.read(name, len(data)) == data
+        except (FileNotFoundError, RefusedFileError):
+            return False
 
     def _put(self, path: str, data: bytes) -> None:
         # An object store shows an object only after it is complete.
