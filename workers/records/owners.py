@@ -132,12 +132,11 @@ class Fence:
         StorageError.
         """
         record = _read_record(self.run, self.term)
-        if record is not None and record.token == self.token:
-            if not self.run.storage.exists(record_name(self.term + 1)):
-                return
-        elif not self.run.storage.exists(self.run.JOB):
-            raise gone(self.run)
-        raise _taken_over(self.run)
+        is_last = not self.run.storage.exists(record_name(self.term + 1))
+        if record is None and is_last:
+            raise gone(self.run)  # or it is being deleted, and this file went first
+        if record is None or record.token != self.token or not is_last:
+            raise _taken_over(self.run)
 
 
 def gone(run: RunFolder) -> GoneError:
