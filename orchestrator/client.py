@@ -17,11 +17,12 @@ from orchestrator.observe.diagnosis import Answer, classify
 from orchestrator.observe.endings import record_death, record_given_up
 from orchestrator.observe.facts import gather
 from orchestrator.observe.observer import Observer
+from orchestrator.observe.survey import survey
 from orchestrator.observe.wait import wait_for_end
 from orchestrator.runs import RunStatus, next_command
 from orchestrator.runs.logs import LogLine, read_logs
 from orchestrator.spec.job_spec import JobSpec
-from workers.errors import ClusterError, InputError, UnreachableError
+from workers.errors import ClusterError, InputError, NoSuchRunError, UnreachableError
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.storage.storage import Storage
 
@@ -96,18 +97,25 @@ class Client:
         self, name: str, values: Mapping[str, Any], shipping: Shipping | None = None
     ) -> Resumption:
         """Check what `resume` would start. Raises JobError."""
-        return check_resumption(self.get_run(name), self.launcher(self._address, shipping), values)
+        launcher = self.launcher(self._address, shipping)
+        observer = self.observe(name)
+        return check_resumption(observer.run, observer.status(), launcher, values)
 
-    def list_runs(self) -> list[RunStatus]:
-        """Return the status of every run, newest first."""
-        return runs.list_runs(self.storage)
+    def list_runs(
+        self, left_out: Callable[[NoSuchRunError], None] = lambda error: None
+    ) -> list[RunStatus]:
+        """Return the status of every run, newest first. All clusters together have two seconds.
+
+        `left_out`: called with the reason for each run whose record cannot be read.
+        """
+        return survey(self.storage, runs.list_runs(self.storage, left_out), self._connection_of)
 
     def get_run(self, name: str) -> RunFolder:
         """Return the run of an id, a unique prefix of one, or `@last`. Raises NoSuchRunError."""
         return runs.find_run(self.storage, name)
 
     def status(self, name: str) -> RunStatus:
-        """Return the state that the run's record tells, and its cluster if that can be reached."""
+        """Return the run's state, decided from its record, its process and its cluster."""
         return self.observe(name).status()
 
     def observe(self, name: str) -> Observer:
@@ -120,8 +128,8 @@ class Client:
         asked, because the user has never named it or has no valid token for it."""
         run = self.get_run(name)
         status = runs.read_status(run)
-        if status.is_on_cluster and not status.has_outcome:
-            self._recorded_connection(run, status.address)
+        if status.is_on_cluster and not status.is_terminal:
+            self._recorded_connection(run.run_id, status.address)
 
     def why(self, name: str) -> tuple[RunStatus, Answer]:
         """Return the run's state, and why it does not run or why it failed.
@@ -130,9 +138,7 @@ class Client:
         NoSuchRunError or StorageError.
         """
         observer = self.observe(name)
-        facts = gather(
-            observer, lambda url: self._recorded_connection(observer.run, url), self.storage
-        )
+        facts = gather(observer, self._connection_of, self.storage)
         return facts.status, classify(facts)
 
     def wait(self, name: str, timeout_s: float | None = None) -> RunStatus:
@@ -168,13 +174,17 @@ class Client:
     def stop(self, name: str, force: bool = False) -> RunStatus:
         """Ask a run to stop with a checkpoint; with `force` end it at once.
 
-        Returns the status at that moment. It is STOPPED only if the run was forced, also if its
-        cluster is gone, so that the run can be resumed elsewhere or deleted. Raises InputError if
-        the run has ended already, or is on no cluster that could end it.
+        Returns the status at that moment. It is STOPPED only if the run was forced, also if it is
+        lost or its cluster is gone, so that the run can be resumed elsewhere or deleted. Raises
+        InputError if the run has ended already, or is on no cluster that could end it.
         """
         observer = self.observe(name)
         run, status = observer.run, observer.status()
         at_once = force and status.is_on_cluster
+        if status.state == runs.LOST:
+            if force:
+                return record_given_up(run, status.reason)
+            raise InputError(f"{run.run_id} is LOST: {status.reason}", status.cure)
         if status.is_terminal:
             raise InputError(
                 f"{run.run_id} has ended already: {status.state}",
@@ -216,10 +226,9 @@ class Client:
         if status.is_terminal:
             return status
         stop = f"{next_command(run, 'stop')}, then {next_command(run, 'wait')}"
-        gone = f"; if its cluster is gone for good: {next_command(run, 'stop', '--force')}"
         raise InputError(
             f"{run.run_id} is {status.state}; only a run that has ended can be deleted",
-            stop + (gone if observer.refusal else ""),
+            status.cure if status.state == runs.UNREACHABLE else stop,
         )
 
     def launcher(self, address: str | None, shipping: Shipping | None = None) -> "RayJobsLauncher":
@@ -241,9 +250,13 @@ class Client:
         """Return the launcher for the cluster that a run's record names; see below."""
         from orchestrator.launch.ray_jobs import RayJobsLauncher
 
-        return RayJobsLauncher(self._recorded_connection(run, address))
+        return RayJobsLauncher(self._recorded_connection(run.run_id, address))
 
-    def _recorded_connection(self, run: RunFolder, address: str) -> "Connection":
+    def _connection_of(self, status: RunStatus) -> "Connection":
+        """Return the way to the cluster on which a run is; see below."""
+        return self._recorded_connection(status.run_id, status.address)
+
+    def _recorded_connection(self, run_id: str, address: str) -> "Connection":
         """Return the way to the cluster that a run's record names.
 
         Raises InputError if the user has never named that cluster, here or to this client.
@@ -254,7 +267,7 @@ class Client:
         if self._address is not None:
             with contextlib.suppress(ClusterError, InputError):
                 named = named_connection(self._address).address
-        return self._with_headers(recorded_connection(address, run.run_id, named))
+        return self._with_headers(recorded_connection(address, run_id, named))
 
     def _with_headers(self, found: "Connection") -> "Connection":
         return replace(found, headers={**found.headers, **self._headers}, verify=self._verify)

@@ -16,7 +16,7 @@ from orchestrator.client import Client
 from orchestrator.display.text import printable
 from orchestrator.launch.destination import where_to_resume
 from orchestrator.launch.resumption import check_resumption
-from orchestrator.runs import SUCCEEDED, RunStatus, read_status
+from orchestrator.runs import SUCCEEDED, RunStatus
 from orchestrator.runs.result import read_result
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import read_spec
@@ -50,7 +50,10 @@ class Run:
 
     @property
     def state(self) -> str:
-        """QUEUED, PENDING, RUNNING, RESTARTING, or at the end SUCCEEDED, FAILED or STOPPED."""
+        """QUEUED, PENDING, RUNNING, RESTARTING, or at the end SUCCEEDED, FAILED or STOPPED.
+
+        LOST, if nobody runs it any more; UNREACHABLE, if its cluster does not answer.
+        """
         return self.status.state
 
     @property
@@ -103,7 +106,7 @@ class Run:
         """
         if self._started and self._started.attendant and self._started.attendant.is_at_work:
             wait_here(self._folder, self._started, self._started.attendant, timeout, progress)
-        elif not read_status(self._folder).has_outcome:
+        else:
             observer = self._client.observe(self.id)
             wait_there(self._folder, observer.status, self._started, timeout, progress)
         if check and (status := self.status).state != SUCCEEDED:
@@ -240,7 +243,7 @@ class Run:
         if workers is not None:
             changed["scaling.workers"] = str(workers)
         launcher = launcher_for(self._client, mode, cluster, shipping)
-        job = check_resumption(self._folder, launcher, changed, trust_code)
+        job = check_resumption(self._folder, self.status, launcher, changed, trust_code)
         self._folder, self._started = start(job)
         return self
 

@@ -3,7 +3,7 @@
 from orchestrator.display.notebook import as_table
 from orchestrator.display.outcome import outcome_rows
 from orchestrator.display.text import printable
-from orchestrator.runs import read_status
+from orchestrator.observe.evidence import state_here
 from orchestrator.runs.metrics import describe_score
 from orchestrator.runs.result import read_result
 from workers.errors import JobError
@@ -14,7 +14,7 @@ from workers.storage.typed_json import Json
 def in_one_line(run: RunFolder) -> str:
     """Return the text for `repr`: id, state, reason or score, folder."""
     try:
-        status = read_status(run)
+        status = state_here(run)
         score = describe_score(read_result(run) or {}, "test_") if status.is_terminal else ""
         about = status.reason or (f"test {score}" if score else "")
         text = f"{status.state}{': ' if status.reason else ', ' if about else ''}{about}"
@@ -32,7 +32,7 @@ def as_html(run: RunFolder) -> str:
 
 
 def _rows(run: RunFolder) -> list[tuple[str, str]]:
-    status = read_status(run)
+    status = state_here(run)
     if status.is_terminal:
         return outcome_rows(run, status, read_result(run) or {})
     last: Json = run.use_metrics(

@@ -5,13 +5,16 @@ import re
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from orchestrator.cluster.connection import Connection
 from workers.errors import ClusterError, UnreachableError
 from workers.storage.typed_json import Json, parse_object
 
+T = TypeVar("T")
 _TIMEOUT_S = 10.0
 _CPUS = re.compile(r"([\d.]+)/([\d.]+) CPU\b(?: \(([\d.]+) used of ([\d.]+) reserved)?")
 
@@ -44,13 +47,31 @@ def get_json(connection: Connection, path: str, timeout_s: float = _TIMEOUT_S) -
     Raises ClusterError if no server answers in time, the server refuses the token, or it is not a
     Ray dashboard.
     """
+    return _get(connection, path, timeout_s, parse_object)
+
+
+def get_json_objects(
+    connection: Connection, path: str, timeout_s: float = _TIMEOUT_S
+) -> list[Json]:
+    """Return the objects of the JSON array at a path of the dashboard. Raises ClusterError."""
+
+    def parse(data: bytes) -> list[Json]:
+        rows = parse_object(b'{"rows":' + data + b"}").get("rows")
+        if not isinstance(rows, list):
+            raise ValueError("it is not an array")
+        return [row for row in rows if isinstance(row, dict)]
+
+    return _get(connection, path, timeout_s, parse)
+
+
+def _get(connection: Connection, path: str, timeout_s: float, parse: Callable[[bytes], T]) -> T:
     url = connection.address + path
     request = urllib.request.Request(url)
     for name, value in connection.headers.items():
         request.add_unredirected_header(name, value)  # no other host may get the token
     try:
         with _opener(url, connection.verify).open(request, timeout=timeout_s) as reply:
-            return parse_object(reply.read())
+            return parse(reply.read())
     except urllib.error.HTTPError as error:
         raise _refusal(connection, error.code) from error
     except (OSError, http.client.HTTPException) as error:

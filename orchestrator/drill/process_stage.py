@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator import runs
 from orchestrator.drill.fault_schedule import DRIVER, STORAGE, Fault
 from orchestrator.drill.faults import Injection, kill, missed
 from orchestrator.drill.follower import Follower
+from orchestrator.observe.evidence import state_here
 from orchestrator.runs import RunStatus
 from orchestrator.spec.job_spec import JobSpec
 from workers.errors import JobError, NoSuchRunError
@@ -69,7 +69,7 @@ class ProcessStage:
     def status(self) -> RunStatus:
         """Return the run's status. Raises JobError if the process ended before it wrote one."""
         try:
-            return runs.read_status(self._run)
+            return state_here(self._run)
         except NoSuchRunError as error:
             lines = self._log.read_text(errors="replace").strip().splitlines()
             raise JobError(

@@ -8,9 +8,6 @@ from workers.records.run_folder import RunFolder
 if TYPE_CHECKING:
     from orchestrator.spec.job_spec import JobSpec
 
-STOPPED_BY_OTHERS = "stopped through Ray Jobs"
-"""The `why_it_ended` of a job that `ray job stop` or `rnnjob stop --force` ended on purpose."""
-
 
 class Launcher(Protocol):
     """Starts a job whose run folder is written, and knows whether it still runs.

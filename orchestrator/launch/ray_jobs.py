@@ -15,7 +15,6 @@ from orchestrator import runs
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.ray_jobs_api import RayJob, find_job, wait_for_end
 from orchestrator.cluster.requirements import check_cluster, check_gpus, whether_it_fits
-from orchestrator.launch.launcher import STOPPED_BY_OTHERS
 from orchestrator.launch.request import (
     STOP_GRACE_S,
     JobRequest,
@@ -175,9 +174,7 @@ class RayJobsLauncher:
             return "the cluster cannot be reached"
         if job is None:
             return "the cluster does not know the job: it was restarted since"
-        if job.status == "STOPPED":
-            return STOPPED_BY_OTHERS
-        return " ".join(job.message.split())[:500]
+        return job.describe_end()
 
     def _client(self) -> "RayClient":
         from orchestrator.launch.ray_client import ray_client

@@ -31,7 +31,7 @@ class Resumption(Submission):
     """A submission of a run that exists already."""
 
     status: RunStatus = field(kw_only=True)
-    """The status with which it ended."""
+    """What its record said until now."""
     job_id: str = field(kw_only=True)
     """The id for Ray Jobs, which accepts each id only once, even long after the job was deleted."""
     before: JobSpec = field(kw_only=True)
@@ -72,7 +72,11 @@ class Resumption(Submission):
 
 
 def check_resumption(
-    run: RunFolder, launcher: Launcher, values: Mapping[str, Any], trust_code: bool = False
+    run: RunFolder,
+    status: RunStatus,
+    launcher: Launcher,
+    values: Mapping[str, Any],
+    trust_code: bool = False,
 ) -> Resumption:
     """Check that a run can go on, with other values in its spec if any are given.
 
@@ -81,18 +85,18 @@ def check_resumption(
     epochs from there on, which makes no difference to a constant one.
 
     Args:
+        status: the state of the run, as it was decided just now.
         values: dotted keys of the spec, with their new values.
         trust_code: whether the code of the run's own model may be run, whoever wrote it.
 
     Raises InputError if the run still runs, has nothing left to do, or would become another run;
     JobError if the launcher refuses it.
     """
-    status = runs.read_status(run)
     if not status.is_terminal:
+        unreachable = status.state == runs.UNREACHABLE
         raise InputError(
-            f"{run.run_id} is {status.state}",
-            f"stop it first: {runs.next_command(run, 'stop')}, or, if its cluster is gone for "
-            f"good: {runs.next_command(run, 'stop', '--force')}",
+            f"{run.run_id} is {status.state}" + (f": {status.reason}" if unreachable else ""),
+            status.cure if unreachable else f"stop it first: {runs.next_command(run, 'stop')}",
         )
     if "storage" in values:
         raise InputError(
@@ -122,7 +126,7 @@ def check_resumption(
         destination,
         code,
         about_model,
-        status=status,
+        status=runs.read_status(run),
         job_id=job_id,
         before=before,
     )

@@ -15,6 +15,7 @@ from orchestrator.observe.failure_patterns import (
     CODE_SHIPPING,
     CURES,
     DRIVER_DIED,
+    HEAD_LOST,
     INFEASIBLE,
     OUT_OF_MEMORY,
     RUNNING,
@@ -110,15 +111,15 @@ def _why_it_does_not_run(facts: Facts) -> Answer:
 
 def _cluster_does_not_answer(facts: Facts, refusal: JobError) -> Answer:
     refused = "token" in refusal.cause
-    last = f"its record says {facts.status.state}" + (
-        f": {facts.status.reason}" if facts.status.reason else ""
-    )
-    cause = refusal.cause if refused else f"{refusal.cause}; the job may well go on there"
+    status = facts.status
+    is_known = status.state != runs.UNREACHABLE  # its owner renews its lease
+    goes_on = "the job goes on there" if is_known else "the job may well go on there"
+    last = status.reason or f"its record says {status.state}"
     return Answer(
         AUTHENTICATION if refused else UNREACHABLE,
-        cause,
+        refusal.cause if refused else f"{refusal.cause}; {goes_on}",
         _evidence(last, facts.progress, *facts.log[-2:]),
-        refusal.cure,
+        refusal.cure if is_known else status.cure,
     )
 
 
@@ -128,7 +129,7 @@ def _running(facts: Facts) -> Answer:
     return Answer(
         RUNNING,
         f"nothing is wrong: it runs on {status.workers} worker(s){attempt}",
-        _evidence(facts.progress),
+        _evidence(status.reason, facts.progress),
         facts.command("logs", "-f"),
     )
 
@@ -202,6 +203,8 @@ def _why_it_failed(facts: Facts) -> Answer:
         infeasible = says_it_cannot_fit(status.reason) or "this machine has" in status.reason
         category = INFEASIBLE if infeasible else WAITING
         return _with_cure(facts, category, status.reason, _evidence(*_node_lines(facts)))
+    if status.state == runs.LOST and status.is_on_cluster and _has_lost_its_head(facts):
+        return Answer(HEAD_LOST, status.reason, _evidence(facts.progress), status.cure)
     if job and job.error_type == "RUNTIME_ENV_SETUP_FAILURE":
         return Answer(
             CODE_SHIPPING,
@@ -212,16 +215,21 @@ def _why_it_failed(facts: Facts) -> Answer:
     if (job and job.driver_exit_code in _SIGKILL) or _says_killed_by_sigkill(status.reason):
         return Answer(
             OUT_OF_MEMORY,
-            "its driver was killed (exit code -9), which most often is the system's out-of-memory "
-            "killer",
+            "its driver, or what keeps it running, was killed by SIGKILL (exit code -9), which "
+            "most often is the system's out-of-memory killer",
             _evidence(status.reason, *facts.log[-2:]),
             f"free memory on the head node, then {facts.command('resume')}",
         )
     return _from_text(facts) or _last_resort(facts)
 
 
+def _has_lost_its_head(facts: Facts) -> bool:
+    """Whether the cluster forgot the job, or lost what Ray runs a job with on its head."""
+    return not facts.refusal and (facts.job is None or facts.job.lost_its_supervisor)
+
+
 def _says_killed_by_sigkill(reason: str) -> bool:
-    return re.search(r"exit code (-9|137)\b|driver was killed by SIGKILL", reason) is not None
+    return re.search(r"exit code (-9|137)\b|was killed by SIGKILL", reason) is not None
 
 
 def _from_text(facts: Facts) -> Answer | None:
@@ -236,11 +244,12 @@ def _last_resort(facts: Facts) -> Answer:
     reason = facts.status.reason
     died = reason.startswith("the driver died") or "gone without a word" in reason
     refusal = [f"asked now: {facts.refusal.cause}"] if facts.refusal else []
+    said = _last_lines(facts.job.message) if facts.job else []
     return _with_cure(
         facts,
         DRIVER_DIED if died else UNKNOWN,
         reason or "it failed without a reason",
-        _evidence(*refusal, *facts.log[-4:]),
+        _evidence(*refusal, *said, *facts.log[-4:]),
     )
 
 

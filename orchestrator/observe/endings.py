@@ -4,7 +4,8 @@ import time
 from dataclasses import replace
 
 from orchestrator import runs
-from orchestrator.launch.launcher import STOPPED_BY_OTHERS, Launcher
+from orchestrator.cluster.ray_jobs_api import STOPPED_BY_OTHERS
+from orchestrator.launch.launcher import Launcher
 from orchestrator.runs import RunStatus
 from orchestrator.runs.outcome import write_outcome
 from workers.records.run_folder import RunFolder, StopRequest

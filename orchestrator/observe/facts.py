@@ -1,7 +1,6 @@
 """The facts from which `diagnosis` draws its answer. What cannot be had in time is left out."""
 
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from orchestrator.cluster.capacity import ResourceRequest
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import Node
 from orchestrator.cluster.ray_jobs_api import RayJob, Scaling
+from orchestrator.observe.deadline import ask_within
 from orchestrator.observe.observer import Observer
 from orchestrator.runs import RunStatus
 from orchestrator.runs.history import restart_lines
@@ -25,7 +25,7 @@ from workers.errors import ClusterError, InputError, JobError, StorageError
 from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
 
-_DEADLINE_S = 6.0
+_DEADLINE_S = 3.5
 _TIMEOUT_S = 3.0
 _LAST_LINES = 60
 _STATES_HOLDING_CPUS = frozenset({runs.PENDING, runs.RUNNING, runs.RESTARTING})
@@ -56,9 +56,9 @@ class Facts:
     request: ResourceRequest | None = None
     """What its workers ask for; None if its spec cannot be read."""
     job: RayJob | None = None
-    """None if the cluster does not know the job, was not asked, or cannot be asked."""
+    """None if the cluster does not know the job, was not asked, or cannot be cluster."""
     refusal: JobError | None = None
-    """Why the cluster could not be asked."""
+    """Why the cluster could not be cluster."""
     nodes: tuple[Node, ...] = ()
     scaling: Scaling = field(default_factory=Scaling)
     others: tuple[Holder, ...] = ()
@@ -71,19 +71,23 @@ class Facts:
         return [self.status.reason], message[::-1], list(self.log[::-1])
 
 
-def gather(observer: Observer, connect: Callable[[str], Connection], storage: Storage) -> Facts:
+def gather(
+    observer: Observer, connect: Callable[[RunStatus], Connection], storage: Storage
+) -> Facts:
     """Gather the facts of a run, within ten seconds.
 
     Args:
         observer: of the run.
-        connect: returns the way to the cluster of an address; may raise InputError.
+        connect: returns the way to the cluster of a run; may raise InputError.
         storage: that of the run, to find the runs that hold what this one waits for.
 
     Raises NoSuchRunError or StorageError.
     """
     run = observer.run
-    asked = _Asked(observer, connect)
-    status = asked.status
+    status = observer.status()
+    if status.is_on_cluster and status.is_terminal and observer.job is None:
+        observer.ask(status)  # the cluster may still know more of the end than the record says
+    cluster = _ask_cluster(observer, status, connect)
     spec = _spec(run)
     facts = Facts(
         status=status,
@@ -92,52 +96,44 @@ def gather(observer: Observer, connect: Callable[[str], Connection], storage: St
         progress=run.use_metrics(_progress),
         restarts=tuple(restart_lines(run)),
         request=ResourceRequest.of(spec) if spec else None,
-        job=asked.job,
-        refusal=asked.refusal,
-        nodes=asked.nodes,
-        scaling=asked.scaling,
+        job=observer.job,
+        refusal=observer.refusal,
+        nodes=cluster.nodes,
+        scaling=cluster.scaling,
     )
-    if status.is_terminal or not asked.nodes:
+    if status.is_terminal or not cluster.nodes:
         return facts
-    return replace(facts, others=_holders(storage, status))
+    return replace(facts, others=_holders(storage, status, cluster.jobs))
 
 
-class _Asked:
-    """What the cluster says. It is asked in a thread of its own, since a name server or a proxy
-    that does not answer has no timeout that could be set here."""
+@dataclass(frozen=True)
+class _Cluster:
+    """What a cluster says of itself. What it does not say is left out."""
 
-    def __init__(self, observer: Observer, connect: Callable[[str], Connection]) -> None:
-        self.status = runs.read_status(observer.run)
-        self.job: RayJob | None = None
-        self.refusal: JobError | None = None
-        self.nodes: tuple[Node, ...] = ()
-        self.scaling = Scaling()
-        if not self.status.is_on_cluster:
-            return
-        thread = threading.Thread(target=self._ask, args=(observer, connect), daemon=True)
-        thread.start()
-        thread.join(_DEADLINE_S)
-        if thread.is_alive():
-            self.refusal = self.refusal or ClusterError(
-                f"the cluster at {self.status.address} did not answer within {_DEADLINE_S:g} s",
-                "check the address and that the cluster runs",
-            )
+    nodes: tuple[Node, ...] = ()
+    scaling: Scaling = field(default_factory=Scaling)
+    jobs: dict[str, RayJob] = field(default_factory=dict)
 
-    def _ask(self, observer: Observer, connect: Callable[[str], Connection]) -> None:
-        address = self.status.address
-        observer.ask(address)
-        self.job, self.refusal = observer.job, observer.refusal
-        if self.refusal:
-            return
-        self.status = observer.status()
-        if self.status.is_terminal:
-            return
+
+def _ask_cluster(
+    observer: Observer, status: RunStatus, connect: Callable[[RunStatus], Connection]
+) -> _Cluster:
+    """Ask what keeps a run from running, if its cluster answered just now."""
+    if not status.is_on_cluster or status.is_terminal or observer.refusal:
+        return _Cluster()
+
+    def ask() -> _Cluster:
         try:
-            connection = connect(address)
-            self.nodes = tuple(dashboard.list_nodes(connection, _TIMEOUT_S))
-            self.scaling = ray_jobs_api.scaling(connection, _TIMEOUT_S)
+            connection = connect(status)
+            return _Cluster(
+                tuple(dashboard.list_nodes(connection, _TIMEOUT_S)),
+                ray_jobs_api.scaling(connection, _TIMEOUT_S),
+                ray_jobs_api.list_jobs(connection, _TIMEOUT_S),
+            )
         except (ClusterError, InputError):
-            return  # the cluster answered just now: what it said of the job stands
+            return _Cluster()
+
+    return ask_within(_DEADLINE_S, {"cluster": ask}).get("cluster", _Cluster())
 
 
 def _spec(run: RunFolder) -> JobSpec | None:
@@ -163,12 +159,17 @@ def _progress(records: Iterable[dict[str, Any]]) -> str:
     return f"last told: {told}" + (f", {show_duration(time.time() - at)} ago" if at else "")
 
 
-def _holders(storage: Storage, status: RunStatus) -> tuple[Holder, ...]:
-    """Return the other runs of the storage that hold CPUs of the same cluster."""
+def _holders(storage: Storage, status: RunStatus, jobs: dict[str, RayJob]) -> tuple[Holder, ...]:
+    """Return the other runs of the storage that hold CPUs of the same cluster.
+
+    `jobs`: what the cluster knows. What it does not know, or what has ended there, holds nothing.
+    """
     found = []
     for other in runs.list_runs(storage):
         is_beside = other.address == status.address and other.run_id != status.run_id
-        if not is_beside or other.state not in _STATES_HOLDING_CPUS:
+        job = jobs.get(other.job_id or other.run_id)
+        is_lost = bool(jobs) and (job is None or job.is_terminal)
+        if not is_beside or is_lost or other.state not in _STATES_HOLDING_CPUS:
             continue
         spec = _spec(RunFolder(storage.child(other.run_id)))
         cpus = ResourceRequest.of(spec).per_worker["CPU"] if spec else 0.0

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator import runs
-from orchestrator.observe.endings import record_death
+from orchestrator.observe.deadline import ask_within
+from orchestrator.observe.evidence import command_about, evidence_here, state_here
+from orchestrator.observe.state import Evidence, decide, no_answer_from
 from orchestrator.runs import RunStatus
 from workers.errors import ClusterError, InputError, JobError
 from workers.records.run_folder import RunFolder
@@ -15,14 +18,12 @@ if TYPE_CHECKING:
     from orchestrator.launch.ray_jobs import RayJobsLauncher
 
 _POLL_S = 1.0
-_CLUSTER_LAG_S = 4.0
-"""How much later than the run's record Ray Jobs may learn that a driver is gone."""
-_SUBMISSION_S = 600.0
-"""How long a submission may take. A job that the cluster does not know yet is not lost."""
+_DEADLINE_S = 6.0
 
 
 class Observer:
-    """Never fails because of the cluster: what cannot be asked is taken from the run's record."""
+    """Never fails because of the cluster, and writes nothing: what cannot be asked is taken from
+    the run's record."""
 
     def __init__(self, run: RunFolder, connect: "Callable[[str], RayJobsLauncher]") -> None:
         """`connect`: returns the way to the cluster of an address; may raise InputError."""
@@ -30,43 +31,50 @@ class Observer:
         self._connect = connect
         self._launcher: RayJobsLauncher | None = None
         self._asked_at = -_POLL_S
+        self._asked_about = ""
         self.job: RayJob | None = None
         """What Ray Jobs said last."""
         self.refusal: JobError | None = None
         """Why the cluster could not be asked."""
 
     def status(self) -> RunStatus:
-        """Return the run's status. If its driver died without an outcome, one is written."""
-        status = runs.read_status(self.run)
-        if status.has_outcome or not status.is_on_cluster:
-            return status
-        if time.monotonic() - self._asked_at >= _POLL_S:
-            self.ask(status.address)
-        if status.is_terminal:  # its process is gone, and the cluster may not know it yet
-            self._wait_until_cluster_knows(status.address)
-        if self._launcher is None or self.refusal or not self._is_over(status):
-            return status
-        return record_death(self.run, self._launcher, status)
+        """Return the run's state as it is decided from all that is known of it now."""
+        record = runs.read_status(self.run)
+        told = self._decide(record)
+        if told.state == record.state:
+            return told
+        # The run may have ended, or been resumed, while its process or its cluster was asked.
+        newer = runs.read_status(self.run)
+        return told if newer == record else self._decide(newer)
 
-    def ask(self, address: str) -> None:
-        """Ask the cluster at an address, and update `job` and `refusal`."""
-        self._asked_at = time.monotonic()
+    def status_here(self) -> RunStatus:
+        """Return the run's state as far as it is known without its cluster."""
+        return state_here(self.run)
+
+    def ask(self, record: RunStatus) -> None:
+        """Ask the cluster of a run, and update `job` and `refusal`."""
+        self._asked_at, self._asked_about = time.monotonic(), record.job_id
+        question = {"job": lambda: self._ask(record)}
+        answer = ask_within(_DEADLINE_S, question).get("job")
+        late = no_answer_from(record.address, _DEADLINE_S)
+        self.job, self.refusal = answer or (self.job, late)
+
+    def _ask(self, record: RunStatus) -> "tuple[RayJob | None, JobError | None]":
         try:
-            self._launcher = self._launcher or self._connect(address)
-            self.job, self.refusal = self._launcher.job(self.run), None
+            self._launcher = self._launcher or self._connect(record.address)
+            return self._launcher.job(self.run), None
         except (ClusterError, InputError) as error:
-            self.refusal = error
+            return None, error
 
-    def _is_over(self, status: RunStatus) -> bool:
-        if self.job is not None:
-            return self.job.is_terminal
-        age_s = time.time() - (status.queued_at or status.submitted_at or 0.0)
-        return status.state != runs.QUEUED or age_s > _SUBMISSION_S
+    def _decide(self, record: RunStatus) -> RunStatus:
+        return decide(record, self._evidence(record), command_about(self.run))
 
-    def _wait_until_cluster_knows(self, address: str) -> None:
-        end = time.monotonic() + _CLUSTER_LAG_S
-        while not self.refusal and self.job and not self.job.is_terminal:
-            if time.monotonic() > end:
-                return
-            time.sleep(_POLL_S / 4)
-            self.ask(address)
+    def _evidence(self, record: RunStatus) -> Evidence:
+        if record.is_terminal or not record.is_on_cluster:
+            return evidence_here(self.run, record)
+        is_late = time.monotonic() - self._asked_at >= _POLL_S
+        if is_late or record.job_id != self._asked_about:
+            self.ask(record)
+        # The lease is looked at last: what is renewed after the cluster answered is newer.
+        here = evidence_here(self.run, record)
+        return replace(here, is_asked=True, refusal=self.refusal, job=self.job)

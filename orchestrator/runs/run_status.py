@@ -2,7 +2,8 @@
 
 import os
 import socket
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from enum import Enum
 from typing import Any, get_type_hints
 
 from workers.errors import NoSuchRunError, RefusedFileError
@@ -13,8 +14,12 @@ from workers.storage.typed_json import Json, mistyped_key, parse_object
 SCHEMA_VERSION = 1
 QUEUED, PENDING, RUNNING, RESTARTING = "QUEUED", "PENDING", "RUNNING", "RESTARTING"
 SUCCEEDED, FAILED, STOPPED = "SUCCEEDED", "FAILED", "STOPPED"
-TERMINAL = frozenset({SUCCEEDED, FAILED, STOPPED})
-STATES = (QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED, STOPPED)
+_RECORDED = (QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED, STOPPED)
+LOST, UNREACHABLE = "LOST", "UNREACHABLE"
+"""What `orchestrator.observe.state` decides, and no record holds: nobody runs the run any more, and
+nobody who could know answers."""
+STATES = (*_RECORDED, LOST, UNREACHABLE)
+TERMINAL = frozenset({SUCCEEDED, FAILED, STOPPED, LOST})
 
 LOCAL, RAY, CLUSTER = "local", "ray", "cluster"
 """Modes: in one process; on a Ray of its own on this machine; on a cluster through Ray Jobs."""
@@ -26,7 +31,8 @@ class RunStatus:
 
     run_id: str
     state: str
-    """QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED or STOPPED."""
+    """QUEUED, PENDING, RUNNING, RESTARTING, SUCCEEDED, FAILED or STOPPED. A status that was
+    decided, not read, may also be LOST or UNREACHABLE."""
     mode: str = ""
     """Where it runs: `local`, `ray` (on this machine) or `cluster`."""
     reason: str = ""
@@ -59,12 +65,12 @@ class RunStatus:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run has ended."""
+        """Whether nothing goes on: the run has ended, or was lost."""
         return self.state in TERMINAL
 
     @property
     def has_outcome(self) -> bool:
-        """Whether the run ended and wrote so itself. A run whose process is gone did not."""
+        """Whether it is recorded how the run ended."""
         return self.is_terminal and self.ended_at is not None
 
     @property
@@ -101,7 +107,8 @@ def read_status_file(run: RunFolder) -> Json | None:
 
 
 def read_status(run: RunFolder) -> RunStatus:
-    """Read status.json. The state is FAILED if the process that ran the job here is gone.
+    """Read status.json: what the run's owner wrote last. Whether it still holds is for
+    `orchestrator.observe.state` to decide.
 
     Raises NoSuchRunError if the folder holds no run, StorageError if it cannot be read.
     """
@@ -116,15 +123,7 @@ def read_status(run: RunFolder) -> RunStatus:
     known = {key: content[key] for key in _STATUS_TYPES if key in content}
     # The folder's name decides the id: a folder may be renamed, and what the file says must not
     # send its reader to another folder.
-    status = RunStatus(**{**known, "run_id": run.run_id})
-    if not status.is_terminal and _is_gone(status):
-        return replace(
-            status,
-            state=FAILED,
-            exit_code=1,
-            reason=f"its process (pid {status.pid}) is gone without a word",
-        )
-    return status
+    return RunStatus(**{**known, "run_id": run.run_id})
 
 
 def this_process() -> dict[str, Any]:
@@ -149,9 +148,18 @@ def parent_process(pid: int) -> dict[str, Any]:
     return {"keeper_pid": pid, "keeper_started": started} if os.getppid() == pid else {}
 
 
-def _is_gone(status: RunStatus) -> bool:
-    """Whether the process ran on this machine and runs no more, and no parent will restart it."""
+class Process(Enum):
+    """What this machine knows of the process that a run's record names."""
+
+    LIVES = "it runs here, or its parent does and will start it again"
+    GONE = "it ran here, and runs no more"
+    ELSEWHERE = "no process of this machine runs the run"
+
+
+def process_of(status: RunStatus) -> Process:
+    """Look for the process that runs a run among those of this machine."""
     if status.pid is None or status.host != socket.gethostname():
-        return False
+        return Process.ELSEWHERE
     has_parent = status.keeper_pid is not None and lives(status.keeper_pid, status.keeper_started)
-    return not has_parent and not lives(status.pid, status.pid_started)
+    is_alive = has_parent or lives(status.pid, status.pid_started)
+    return Process.LIVES if is_alive else Process.GONE

@@ -68,7 +68,7 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_the_run_goes_on(
     assert _steps(folder) == list(range(1, STEPS + 1))
 
 
-def test_a_killed_process_is_seen_as_failed_and_the_run_goes_on_with_ray(
+def test_a_killed_process_is_told_by_all_verbs_and_the_run_goes_on_with_ray(
     rnnjob: Cli, waiting: Callable[..., Any], undisturbed: str, no_process_left: None
 ) -> None:
     folder = rnnjob.cwd / "runs" / "run"
@@ -77,7 +77,7 @@ def test_a_killed_process_is_seen_as_failed_and_the_run_goes_on_with_ray(
     process.kill()
     process.communicate()
     status = _status(rnnjob)
-    assert status["state"] == "FAILED"
+    assert status["state"] == "LOST"
     assert "is gone without a word" in status["reason"]
 
     resumed = rnnjob("resume", "run", "--workers", "2", "--json")

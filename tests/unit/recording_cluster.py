@@ -76,6 +76,8 @@ class RecordingCluster:
             job_id = request.json["submission_id"]
             self.jobs[job_id] = "PENDING"
             return 200, {"job_id": job_id, "submission_id": job_id}
+        if path == "/api/jobs":
+            return 200, [{"submission_id": i, "status": s} for i, s in self.jobs.items()]
         job_id = path.split("/")[3]
         if job_id not in self.jobs:
             return 404, {}

@@ -5,12 +5,11 @@ from typing import Any
 
 import click
 
-from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import cluster_options, shipping_from
 from orchestrator.cli.options.run import (
+    client_for,
     json_option,
-    open_storage,
     run_argument,
     storage_option,
     trust_code_option,
@@ -84,7 +83,8 @@ def resume_command(
     from orchestrator.launch.destination import where_to_resume
     from orchestrator.launch.resumption import check_resumption
 
-    run = runs.find_run(open_storage(storage), run_name)
+    observer = client_for(storage, None if local else address, headers, verify).observe(run_name)
+    run = observer.run
     mode, cluster = where_to_resume(run, local, workers is not None, address)
     check_destination(local, workers, cluster, no_wait, address)
     shipping = shipping_from(working_dir, include, env, env_file, secret, cluster)
@@ -98,7 +98,7 @@ def resume_command(
         verify_certificate=verify,
         verbose=verbose,
     )
-    job = check_resumption(run, launcher, values, trust_code)
+    job = check_resumption(run, observer.status(), launcher, values, trust_code)
     if no_wait:
         start_and_leave(job, as_json, quiet=quiet)
     else:

@@ -10,7 +10,7 @@ from orchestrator.cli.options.run import client_for, run_options, status_line
 from orchestrator.cli.output import Styled, echo, one_line, print_json
 
 if TYPE_CHECKING:
-    from orchestrator.client import Client
+    from orchestrator.observe.observer import Observer
     from orchestrator.runs import RunStatus
     from workers.records.run_folder import RunFolder
 
@@ -35,9 +35,8 @@ def describe_command(
     """
     from orchestrator.runs.history import restart_lines
 
-    client = client_for(storage, address, headers, verify)
-    run = client.get_run(run_name)
-    status = client.status(run.run_id)
+    observer = client_for(storage, address, headers, verify).observe(run_name)
+    run, status = observer.run, observer.status()
     spec = _spec_text(run)
     num_files, num_bytes = run.storage.usage()
     content: dict[str, Any] = {
@@ -51,7 +50,7 @@ def describe_command(
         "num_files": num_files,
         "num_bytes": num_bytes,
         "restarts": restart_lines(run),
-        "cluster": _cluster(client, run, status),
+        "cluster": _cluster(observer, status),
     }
     if as_json:
         print_json(content)
@@ -77,12 +76,11 @@ def _spec(run: "RunFolder") -> dict[str, Any] | None:
         return None
 
 
-def _cluster(client: "Client", run: "RunFolder", status: "RunStatus") -> dict[str, Any] | None:
+def _cluster(observer: "Observer", status: "RunStatus") -> dict[str, Any] | None:
     """Return what Ray Jobs reports; None if the run is not on a cluster."""
     if not status.is_on_cluster:
         return None
-    observer = client.observe(run.run_id)
-    observer.ask(status.address)
+    observer.ask(status)
     return {
         "address": status.address,
         "reachable": observer.refusal is None,

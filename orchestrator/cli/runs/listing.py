@@ -9,8 +9,9 @@ import click
 
 from orchestrator import runs
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.run import json_option, open_storage, storage_option
-from orchestrator.cli.output import echo, print_json
+from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.run import client_for, json_option, storage_option
+from orchestrator.cli.output import echo, one_line, print_json
 from orchestrator.runs.metrics import metrics_of, show_metric
 from orchestrator.runs.result import read_result
 from workers.errors import InputError, NoSuchRunError
@@ -20,15 +21,18 @@ from workers.storage.storage import Storage
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from orchestrator.client import Client
     from orchestrator.runs import RunStatus
 
 _DEFAULT_LAST = 20
 _REDRAW_S = 2.0
+_DECIDED = (runs.LOST, runs.UNREACHABLE)
 Row = dict[str, Any]
 
 
 @click.command("list")
 @storage_option
+@request_options
 @click.option(
     "-a",
     "--all",
@@ -51,6 +55,8 @@ Row = dict[str, Any]
 @explained
 def list_command(
     storage: str | None,
+    headers: str | None,
+    verify: bool,
     show_all: bool,
     last: int | None,
     state: str | None,
@@ -58,21 +64,25 @@ def list_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """List the runs of a storage, newest first."""
-    place = open_storage(storage)
+    """List the runs of a storage, newest first.
+
+    The clusters that you have named before are asked how their runs are, and have two seconds
+    together to answer.
+    """
+    client = client_for(storage, None, headers, verify)
     most = None if show_all else last or _DEFAULT_LAST
     if watch:
         _check_watch(as_json, quiet)
-        _watch(lambda: _renderable(place, *_find(place, state, most)))
+        _watch(lambda: _renderable(client.storage, *_find(client, state, most)))
         return
-    shown, num_older = _find(place, state, most, _say_left_out)
+    shown, num_older = _find(client, state, most, _say_left_out)
     if quiet:
         for status in shown:
             echo(status.run_id)
     elif as_json:
-        print_json({"schema_version": 1, "runs": _rows(place, shown)})
+        print_json({"schema_version": 1, "runs": _rows(client.storage, shown)})
     else:
-        _print(place, shown, num_older)
+        _print(client.storage, shown, num_older)
 
 
 def _say_left_out(error: NoSuchRunError) -> None:
@@ -80,13 +90,13 @@ def _say_left_out(error: NoSuchRunError) -> None:
 
 
 def _find(
-    place: Storage,
+    client: "Client",
     state: str | None,
     most: int | None,
     left_out: Callable[[NoSuchRunError], None] = lambda error: None,
 ) -> tuple[list["RunStatus"], int]:
     """Return the runs to show, and the number of older runs that are left out."""
-    found = [s for s in runs.list_runs(place, left_out) if state in (None, s.state)]
+    found = [s for s in client.list_runs(left_out) if state in (None, s.state)]
     shown = found[:most]
     return shown, len(found) - len(shown)
 
@@ -114,8 +124,8 @@ def _print(place: Storage, shown: list["RunStatus"], num_older: int) -> None:
         return
     console = plain_console()
     console.print(_table(_rows(place, shown), console.width), soft_wrap=True)
-    if num_older:
-        echo(_older_runs(num_older), err=True)
+    for line in [*_notes(shown), *_older_runs(num_older)]:
+        echo(line, err=True)
 
 
 def _check_watch(as_json: bool, quiet: bool) -> None:
@@ -157,15 +167,20 @@ def _renderable(place: Storage, shown: list["RunStatus"], num_older: int) -> "Re
     if not shown:
         return _no_runs(place)
     table = _table(_rows(place, shown), plain_console().width)
-    return Group(table, _older_runs(num_older)) if num_older else table
+    return Group(table, *_notes(shown), *_older_runs(num_older))
 
 
 def _no_runs(place: Storage) -> str:
     return f"no runs in {place.where()}"
 
 
-def _older_runs(num: int) -> str:
-    return f"{num} older runs are not listed; see them with --all"
+def _older_runs(num: int) -> list[str]:
+    return [f"{num} older runs are not listed; see them with --all"] if num else []
+
+
+def _notes(shown: list["RunStatus"]) -> list[str]:
+    """Return what has to be said of runs whose state their record does not tell."""
+    return [f"{s.run_id}: {one_line(s.reason)}" for s in shown if s.state in _DECIDED]
 
 
 def _table(rows: list[Row], width: int) -> "RenderableType":

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator import runs
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.run import json_option, open_storage, run_argument, storage_option
+from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.run import client_for, run_options
 from orchestrator.cli.output import print_json
 from orchestrator.runs.metrics import score_of, show_metric
 from orchestrator.runs.result import read_result
@@ -17,17 +17,23 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@run_argument
-@storage_option
-@json_option
+@run_options
+@request_options
 @explained
-def show_command(run_name: str, storage: str | None, as_json: bool) -> None:
+def show_command(
+    run_name: str,
+    storage: str | None,
+    address: str | None,
+    headers: str | None,
+    verify: bool,
+    as_json: bool,
+) -> None:
     """Show the state, metrics, result and files of a run.
 
     RUN: an id, a unique prefix, or @last.
     """
-    run = runs.find_run(open_storage(storage), run_name)
-    status = runs.read_status(run)
+    observer = client_for(storage, address, headers, verify).observe(run_name)
+    run, status = observer.run, observer.status()
     result = read_result(run)
     epochs = run.use_metrics(lambda records: [r for r in records if r["kind"] == "epoch"])
     if as_json:

@@ -21,8 +21,7 @@ from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
 
 TOKEN, KEY = "token-of-the-user", "key-of-the-user"
-ENDED = {"state": runs.FAILED, "exit_code": 1}
-"""Of a run that ended without an outcome: its cluster is asked, and a follower leaves."""
+ENDED = {"state": runs.FAILED, "exit_code": 1, "ended_at": 1.0}
 VERBS: list[tuple[tuple[str, ...], int]] = [
     (("status", "r"), 0),
     (("why", "r"), 0),
@@ -133,14 +132,18 @@ def test_a_run_that_goes_on_shows_the_address_and_what_to_do_if_it_is_trusted(
     assert runs.read_status(run).state == state and run.stop_request() is None
 
 
-def test_why_counts_it_as_unreachable_and_status_shows_the_recorded_state(
+def test_all_verbs_count_it_as_unreachable_and_tell_the_recorded_state(
     listener: Listener,
 ) -> None:
     foreign_run(listener.address, state=runs.RUNNING)
     answer = json.loads(rnnjob("why", "r", "--json").stdout)
-    assert (answer["category"], answer["state"]) == ("unreachable", runs.RUNNING)
+    assert (answer["category"], answer["state"]) == ("unreachable", runs.UNREACHABLE)
     assert answer["next"] == f"if you trust it: --address {listener.address}"
-    assert json.loads(rnnjob("status", "r", "--json").stdout)["state"] == runs.RUNNING
+    told = [json.loads(rnnjob(verb, "r", "--json").stdout) for verb in ("status", "show")]
+    told = [told[0], told[1]["status"], *json.loads(rnnjob("list", "--json").stdout)["runs"]]
+    assert {status["state"] for status in told} == {runs.UNREACHABLE}
+    assert all("its record says RUNNING" in status["reason"] for status in told)
+    assert listener.num_connections() == 0
     described = json.loads(rnnjob("describe", "r", "--json").stdout)["cluster"]
     assert described["cure"] == answer["next"] and not described["reachable"]
 
@@ -172,10 +175,9 @@ def test_a_run_without_a_known_cluster_is_asked_to_stop_through_its_folder(
 def test_a_verb_with_the_address_asks_the_cluster_with_the_credentials(
     cluster: RecordingCluster, words: tuple[str, ...], code: int, method: str
 ) -> None:
-    ended = words[0] in ("logs", "delete", "resume")
-    outcome = {"ended_at": 1.0} if words[0] in ("delete", "resume") else {}
-    foreign_run(cluster.address, **({**ENDED, **outcome} if ended else {"state": runs.RUNNING}))
-    cluster.jobs["r"] = "STOPPED" if ended else "RUNNING"
+    ended = words[0] in ("delete", "resume")
+    foreign_run(cluster.address, **(ENDED if ended else {"state": runs.RUNNING}))
+    cluster.jobs["r"] = "STOPPED" if ended or words[0] == "logs" else "RUNNING"
     done = rnnjob(*words, "--address", cluster.address)
     assert done.exit_code == code, done.output
     assert had_the_credentials(cluster)
@@ -270,10 +272,11 @@ def test_the_python_api_asks_only_the_cluster_that_it_was_given(
     headers = {"X-Proxy-Key": KEY}
     foreign_run(cluster.address, state=runs.RUNNING)
     cluster.jobs["r"] = "RUNNING"
-    assert Client("runs", headers=headers).status("r").state == runs.RUNNING
-    assert Client("runs", listener.address, headers=headers).status("r").state == runs.RUNNING
+    unknown = runs.UNREACHABLE
+    assert Client("runs", headers=headers).status("r").state == unknown
+    assert Client("runs", listener.address, headers=headers).status("r").state == unknown
     assert not cluster.requests and listener.num_connections() == 0
-    assert Client("runs", "auto", headers=headers).status("r").state == runs.RUNNING
+    assert Client("runs", "auto", headers=headers).status("r").state == unknown
     assert not cluster.requests
     assert Client("runs", cluster.address, headers=headers).status("r").state == runs.RUNNING
     assert had_the_credentials(cluster)

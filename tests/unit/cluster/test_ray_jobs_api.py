@@ -67,7 +67,9 @@ class Dashboard:
 
     def set_job(self, status: str, **more: object) -> None:
         """Set what the dashboard reports about job `r`."""
-        self.replies["/api/jobs/r"] = {"status": status, **more}
+        job = {"status": status, **more}
+        self.replies["/api/jobs/r"] = job
+        self.replies["/api/jobs/"] = [{"submission_id": "r", **job}]
 
 
 @pytest.fixture
@@ -129,11 +131,12 @@ def test_a_job_that_is_still_being_submitted_is_not_taken_for_lost(
     assert client.status("r").state == runs.QUEUED
     change(run, queued_at=1.0)
     lost = client.status("r")
-    assert (lost.state, lost.exit_code) == (runs.FAILED, 1)
-    assert "the cluster does not know the job" in lost.reason
+    assert (lost.state, lost.exit_code) == (runs.LOST, 1)
+    assert "does not know the job: its head was lost" in lost.reason
+    assert lost.cure.startswith("start it: rnnjob resume r ")
 
 
-def test_the_death_of_a_driver_is_recorded_with_rays_message(
+def test_the_death_of_a_driver_is_told_and_no_verb_that_reads_records_it(
     run: RunFolder, client: Client, dashboard: Dashboard
 ) -> None:
     change(run, state=runs.RUNNING)
@@ -142,9 +145,22 @@ def test_the_death_of_a_driver_is_recorded_with_rays_message(
     with pytest.raises(WaitTimeoutError, match="still RUNNING after 1s; the wait ended") as late:
         client.wait("r", 1.0)
     assert late.value.exit_code == 124
-    dashboard.set_job("FAILED", message="exit code -9")
-    assert client.wait("r").reason == "the driver died without a word; exit code -9"
-    assert (run.read_json(run.RESULT) or {})["state"] == runs.FAILED
+    before = run.storage.read(run.STATUS)
+    dashboard.set_job("FAILED", message="logs\n" * 900, driver_exit_code=-9)
+    lost = client.wait("r")
+    assert (lost.state, lost.exit_code, lost.has_outcome) == (runs.LOST, 1, False)
+    assert lost.reason == "its process on the head was killed by SIGKILL"
+    assert [status.state for status in client.list_runs()] == [runs.LOST]
+    assert client.why("r")[0].state == runs.LOST
+    assert run.storage.read(run.STATUS) == before and sorted(run.storage.list()) == [
+        run.JOB,
+        run.STATUS,
+    ]
+    assert client.check_deletable("r").state == runs.LOST
+    with pytest.raises(InputError, match="r is LOST: its process on the head was killed"):
+        client.stop("r")
+    assert client.stop("r", force=True).state == runs.STOPPED
+    assert runs.read_status(run).reason == "given up: its process on the head was killed by SIGKILL"
 
 
 def test_a_job_that_was_ended_through_ray_jobs_is_stopped(
@@ -187,7 +203,11 @@ def test_a_cluster_that_does_not_answer_changes_no_record_until_it_is_given_up(
 ) -> None:
     change(run, state=runs.RUNNING, address="http://127.0.0.1:9")
     client.connection("http://127.0.0.1:9")  # the user has named it before
-    assert client.status("r").state == runs.RUNNING
+    told = client.status("r")
+    assert (told.state, told.exit_code) == (runs.UNREACHABLE, None)
+    assert told.reason.startswith("no cluster answers at http://127.0.0.1:9: ")
+    assert told.reason.endswith("; its record says RUNNING")
+    assert [status.state for status in client.list_runs()] == [runs.UNREACHABLE]
     observer = client.observe("r")
     observer.status()
     assert isinstance(observer.refusal, ClusterError)

@@ -60,7 +60,12 @@ def test_a_run_that_is_to_be_resumed_stays_as_it_ended(
     run.write_json(run.RESULT, {"state": runs.SUCCEEDED, "test_accuracy": 0.9})
     before = files_of(tmp_path / "runs")
     with pytest.raises(ResourcesError):
-        check_resumption(run, launcher_here(mode, False), {"training.epochs": 3, **ONE_GPU})
+        check_resumption(
+            run,
+            runs.read_status(run),
+            launcher_here(mode, False),
+            {"training.epochs": 3, **ONE_GPU},
+        )
     assert files_of(tmp_path / "runs") == before
 
 
@@ -121,5 +126,5 @@ def test_a_resumed_run_stays_as_it_ended_if_its_cluster_refuses(
     before = files_of(tmp_path / "runs")
     cluster.running_nodes = "1 node_0a1b2c"
     with pytest.raises(ResourcesError):
-        check_resumption(run, on_cluster(cluster), ONE_GPU)
+        check_resumption(run, runs.read_status(run), on_cluster(cluster), ONE_GPU)
     assert files_of(tmp_path / "runs") == before

@@ -93,7 +93,9 @@ def test_it_is_tried_here_if_this_machine_has_what_it_needs(
 def test_a_resumed_run_keeps_its_code_though_the_file_has_changed(here: Path) -> None:
     run = ended(check_new_run(spec(here), FakeLauncher(), "run-1").create_run())
     (here / "net.py").write_text("def Net(:\n")
-    resumed = check_resumption(run, FakeLauncher(), {"scaling.cpus_per_worker": 1})
+    resumed = check_resumption(
+        run, runs.read_status(run), FakeLauncher(), {"scaling.cpus_per_worker": 1}
+    )
     resumed.create_run()
     assert (here / "runs/run-1/model_code/net.py").read_text() == GOOD
     again = check_new_run(read_spec(run), FakeLauncher(), "run-2", stored_code(run, read_spec(run)))
@@ -105,7 +107,7 @@ def test_a_run_whose_code_was_changed_is_not_resumed(here: Path) -> None:
     run = ended(check_new_run(spec(here), FakeLauncher(), "run-1").create_run())
     (here / "runs/run-1/model_code/net.py").write_text("raise SystemExit")
     with pytest.raises(StorageError, match="it was changed"):
-        check_resumption(run, FakeLauncher(), {})
+        check_resumption(run, runs.read_status(run), FakeLauncher(), {})
     assert runs.read_status(run).state == "STOPPED"
 
 
@@ -122,4 +124,4 @@ def test_a_resumed_run_cannot_get_another_model(here: Path, key: str, value: obj
     first = check_new_run(spec(here, **{"model.init_args.hidden": 4}), FakeLauncher(), "run-1")
     run = ended(first.create_run())
     with pytest.raises(InputError, match=f"{key} would change the result"):
-        check_resumption(run, FakeLauncher(), {key: value})
+        check_resumption(run, runs.read_status(run), FakeLauncher(), {key: value})

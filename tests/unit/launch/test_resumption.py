@@ -43,7 +43,7 @@ def test_a_run_that_ended_early_is_queued_again(spec: JobSpec, state: str) -> No
     run.ask_to_stop(StopRequest("old"))
     run.write_json(run.RESULT, {"state": state})
     before = set_ended(run, state)
-    resumed = check_resumption(run, FakeLauncher(), {})
+    resumed = check_resumption(run, runs.read_status(run), FakeLauncher(), {})
     resumed.create_run()
     assert resumed.run_id == "run-1" and resumed.launcher.mode == "local"
     assert run.stop_request() is None
@@ -58,7 +58,9 @@ def test_a_run_resumed_with_another_scaling_is_the_same_job(spec: JobSpec) -> No
     checked = check_new_run(spec, FakeLauncher(mode="ray"), "run-1")
     run = checked.create_run()
     set_ended(run)
-    resumed = check_resumption(run, FakeLauncher(mode="ray"), {"scaling.workers": 2})
+    resumed = check_resumption(
+        run, runs.read_status(run), FakeLauncher(mode="ray"), {"scaling.workers": 2}
+    )
     resumed.create_run()
     stored = read_spec(run)
     assert stored.scaling.workers == resumed.spec.scaling.workers == 2
@@ -75,7 +77,7 @@ def test_a_limit_of_steps_is_removed_once_it_was_reached(
     ).create_run()
     run.storage.write(run.METRICS, json.dumps(step(done)).encode() + b"\n")
     set_ended(run)
-    resumed = check_resumption(run, FakeLauncher(), {})
+    resumed = check_resumption(run, runs.read_status(run), FakeLauncher(), {})
     resumed.create_run()
     assert resumed.spec.limits.steps == limit
     assert read_spec(run).limits.steps == limit
@@ -86,7 +88,7 @@ def test_a_limit_of_steps_is_removed_once_it_was_reached(
     [
         ("SUCCEEDED", "run-1 has SUCCEEDED", "rnnjob show run-1"),
         ("RUNNING", "run-1 is RUNNING", "rnnjob stop run-1"),
-        ("RUNNING", "run-1 is RUNNING", "rnnjob stop run-1 --force"),
+        ("UNREACHABLE", "run-1 is UNREACHABLE: who knows", "look there"),
         ("SUCCEEDED", "nothing to resume", "rnnjob resume run-1 --set training.epochs=N"),
         ("QUEUED", "run-1 is QUEUED", "rnnjob stop run-1"),
     ],
@@ -95,9 +97,10 @@ def test_a_run_that_cannot_be_resumed_is_refused_and_left_as_it_is(
     spec: JobSpec, state: str, cause: str, cure: str
 ) -> None:
     run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
-    before = runs.write_status(run, replace(runs.read_status(run), state=state))
+    before = runs.read_status(run)
+    told = replace(before, state=state, reason="who knows", cure="look there")
     with pytest.raises(InputError) as caught:
-        check_resumption(run, FakeLauncher(), {})
+        check_resumption(run, told, FakeLauncher(), {})
     assert cause in caught.value.cause and cure in caught.value.cure
     assert runs.read_status(run) == before
 
@@ -106,7 +109,9 @@ def test_a_scaling_that_does_not_fit_leaves_the_run_as_it_is(spec: JobSpec) -> N
     run = check_new_run(spec, FakeLauncher(mode="ray"), "run-1").create_run()
     before = set_ended(run)
     with pytest.raises(InputError, match="workers 5"):
-        check_resumption(run, FakeLauncher(mode="ray"), {"scaling.workers": 5})
+        check_resumption(
+            run, runs.read_status(run), FakeLauncher(mode="ray"), {"scaling.workers": 5}
+        )
     assert runs.read_status(run) == before
     assert Storage(spec.storage).list() == ["run-1"]
 
@@ -128,7 +133,7 @@ def test_keys_that_would_change_the_result_are_refused_by_name(
     run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
     before = set_ended(run)
     with pytest.raises(InputError) as caught:
-        check_resumption(run, FakeLauncher(), values)
+        check_resumption(run, runs.read_status(run), FakeLauncher(), values)
     assert caught.value.cause == f"{keys} would change the result of run-1"
     assert "rnnjob submit -c" in caught.value.cure
     assert (runs.read_status(run), read_spec(run)) == (before, spec)
@@ -139,7 +144,9 @@ def test_a_resume_stays_in_its_storage(spec: JobSpec, tmp_path: Path) -> None:
     run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
     before = set_ended(run)
     with pytest.raises(InputError, match="cannot be moved to another storage"):
-        check_resumption(run, FakeLauncher(), {"storage": str(tmp_path / "other")})
+        check_resumption(
+            run, runs.read_status(run), FakeLauncher(), {"storage": str(tmp_path / "other")}
+        )
     assert runs.read_status(run) == before and not (tmp_path / "other").exists()
 
 
@@ -147,14 +154,16 @@ def test_an_unknown_key_is_refused_as_at_submission(spec: JobSpec) -> None:
     run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
     set_ended(run)
     with pytest.raises(SpecError, match=r"unknown key 'limits\.tme'"):
-        check_resumption(run, FakeLauncher(), {"limits.tme": "1h"})
+        check_resumption(run, runs.read_status(run), FakeLauncher(), {"limits.tme": "1h"})
 
 
 def test_a_longer_run_plans_its_schedule_again_from_its_earlier_end(spec: JobSpec) -> None:
     run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
     for epochs, ends in [(3, (10,)), (5, (10, 15))]:
         set_ended(run, "SUCCEEDED")
-        check_resumption(run, FakeLauncher(), {"training.epochs": epochs}).create_run()
+        check_resumption(
+            run, runs.read_status(run), FakeLauncher(), {"training.epochs": epochs}
+        ).create_run()
         assert read_spec(run).training.epochs == epochs
         assert read_spec(run).training.earlier_ends == ends
 
@@ -167,7 +176,9 @@ def test_a_longer_run_accepts_the_checkpoints_of_the_shorter_run_and_no_others(
         run = check_new_run(spec, FakeLauncher(), schedule).create_run()
         short = make_plan(run, spec, 1, lambda _: "fp32").job
         set_ended(run, "SUCCEEDED")
-        check_resumption(run, FakeLauncher(), {"training.epochs": 3}).create_run()
+        check_resumption(
+            run, runs.read_status(run), FakeLauncher(), {"training.epochs": 3}
+        ).create_run()
         long = make_plan(run, read_spec(run), 1, lambda _: "fp32").job
         from_start = make_plan(
             run, spec.with_values({"training.epochs": 3}), 1, lambda _: "fp32"
@@ -186,7 +197,7 @@ def test_failures_are_counted_from_zero_after_a_resume(spec: JobSpec) -> None:
     run.note_failure("killed", DRIVER)
     assert run.num_failures() == 2
     set_ended(run, "FAILED")
-    check_resumption(run, FakeLauncher(), {}).create_run()
+    check_resumption(run, runs.read_status(run), FakeLauncher(), {}).create_run()
     assert run.num_failures() == 0
     run.note_failure("worker 1 failed", WORKER)
     assert run.num_failures() == 1
@@ -198,7 +209,7 @@ def test_each_resume_has_its_own_job_id(spec: JobSpec) -> None:
     for number in (1, 2):
         set_ended(run)
         launcher = FakeLauncher(mode="cluster", address="http://head:8265")
-        again = check_resumption(run, launcher, {})
+        again = check_resumption(run, runs.read_status(run), launcher, {})
         assert again.job_id == f"run-1.{number}"
         assert launcher.checked_job_ids[-1] == again.job_id, "a plan shows what is sent"
         again.create_run()
@@ -214,7 +225,7 @@ def test_a_run_with_a_fixed_number_of_steps_is_not_extended_by_epochs(tmp_path: 
     ).create_run()
     set_ended(run, "SUCCEEDED")
     with pytest.raises(InputError, match="was to end after 3 steps") as caught:
-        check_resumption(run, FakeLauncher(), {"training.epochs": 9})
+        check_resumption(run, runs.read_status(run), FakeLauncher(), {"training.epochs": 9})
     assert "rnnjob submit -c" in caught.value.cure and "training.steps=N" in caught.value.cure
 
 
@@ -228,9 +239,9 @@ def test_a_resume_that_cannot_be_started_leaves_the_run_as_it_had_ended(spec: Jo
 
     launcher = FakeLauncher(leaves_on_interrupt=True)
     launcher.submit = refuse  # type: ignore[method-assign]
-    again = check_resumption(run, launcher, {"training.epochs": 5})
+    again = check_resumption(run, runs.read_status(run), launcher, {"training.epochs": 5})
     with pytest.raises(ClusterError):
         again.start()
     assert (runs.read_status(run), read_spec(run)) == (before, spec)
     assert run.read_json(run.RESULT) == {"state": "SUCCEEDED"}
-    assert check_resumption(run, FakeLauncher(), {"training.epochs": 5})
+    assert check_resumption(run, runs.read_status(run), FakeLauncher(), {"training.epochs": 5})

@@ -15,6 +15,7 @@ from orchestrator.cluster.dashboard import Node
 from orchestrator.cluster.ray_jobs_api import RayJob, Scaling
 from orchestrator.observe import facts as facts_module
 from orchestrator.observe import failure_patterns as categories
+from orchestrator.observe import observer as observer_module
 from orchestrator.observe.diagnosis import Answer, classify
 from orchestrator.observe.facts import Facts, Holder
 from orchestrator.observe.observer import Observer
@@ -168,11 +169,14 @@ def test_an_autoscaler_that_fails_is_part_of_the_evidence() -> None:
 @pytest.mark.parametrize("state", [runs.QUEUED, runs.PENDING, runs.RUNNING])
 def test_a_cluster_that_does_not_answer_is_reported_with_what_the_record_says(state: str) -> None:
     refusal = ClusterError("no cluster answers at http://x:1: refused", "check the address")
-    found = answer(state, reason="busy", refusal=refusal, log=("driver | a", "driver | b"))
+    found = answer(state, refusal=refusal, log=("driver | a", "driver | b"))
     assert found.category == categories.UNREACHABLE
-    assert found.cause.startswith("no cluster answers at http://x:1: refused; the job may well")
-    assert found.evidence == (f"its record says {state}: busy", "driver | a", "driver | b")
+    assert found.cause == "no cluster answers at http://x:1: refused; the job goes on there"
+    assert found.evidence == (f"its record says {state}", "driver | a", "driver | b")
     assert found.next == "check the address"
+    silent = answer(runs.UNREACHABLE, reason="last seen at noon", cure="mend", refusal=refusal)
+    assert silent.cause.endswith("refused; the job may well go on there")
+    assert (silent.evidence, silent.next) == (("last seen at noon",), "mend")
 
 
 @pytest.mark.parametrize(
@@ -290,26 +294,31 @@ def test_facts_of_a_run_that_waits_for_another_on_a_cluster_that_is_gone(tmp_pat
     (tmp_path / "a" / "logs" / "driver.log").write_text("2026-01-01 00:00:00.000 INFO hello\n")
     begun = time.monotonic()
     client = Client(str(tmp_path), address)
-    facts = facts_module.gather(client.observe("a"), client.connection, client.storage)
+    facts = facts_module.gather(
+        client.observe("a"), lambda status: client.connection(status.address), client.storage
+    )
     assert time.monotonic() - begun < HANG_S
     assert facts.refusal is not None and "no cluster answers" in facts.refusal.cause
     assert facts.log == ("driver | 2026-01-01 00:00:00.000 INFO hello",)
     assert facts.request == ResourceRequest(1, {"CPU": 1.0})
     assert facts.command("wait") == runs.next_command(run, "wait")
-    assert classify(facts).category == categories.UNREACHABLE
+    assert (facts.status.state, classify(facts).category) == (
+        runs.UNREACHABLE,
+        categories.UNREACHABLE,
+    )
     assert runs.read_status(run).state == runs.QUEUED
 
 
 def test_a_cluster_that_never_answers_is_given_up_at_the_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts_module, "_DEADLINE_S", 0.2)
+    monkeypatch.setattr(observer_module, "_DEADLINE_S", 0.2)
     storage = Storage(str(tmp_path))
     address = "http://127.0.0.1:9"
     run = runs.create_run(storage, "a", JobSpec().to_yaml(), "cluster", address)
     never = threading.Event()
 
-    def hang(_: str) -> Any:
+    def hang(_: object) -> Any:
         never.wait()
         raise ClusterError("it answered at last", "")
 

@@ -176,14 +176,16 @@ def test_any_spec_is_answered_and_resumed_only_if_it_is_valid(run: RunFolder, jo
     if b"dataset:" not in job:
         return  # a spec without this key may be valid, and a resume would look for its data
     with contextlib.suppress(JobError):
-        check_resumption(run, FakeLauncher(), {"dataset.data_dir": "/nowhere"})
+        check_resumption(
+            run, runs.read_status(run), FakeLauncher(), {"dataset.data_dir": "/nowhere"}
+        )
 
 
 def test_a_run_whose_spec_is_gone_is_described_and_not_resumed(run: RunFolder) -> None:
     run.storage.delete_file("job.yaml")
     answers(run)
     with pytest.raises(JobError, match=r"job\.yaml is missing"):
-        check_resumption(run, FakeLauncher(), {})
+        check_resumption(run, runs.read_status(run), FakeLauncher(), {})
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "result.json", "provenance.json", "stop.json"])

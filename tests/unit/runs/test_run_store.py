@@ -1,8 +1,6 @@
 """Runs in a storage: create, find and list them, and read their state."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -113,48 +111,6 @@ def test_a_missing_run_is_reported_with_the_storage_that_was_searched(storage: S
         assert caught.value.cause == cause + storage.where()
         assert caught.value.exit_code == 4
         assert "--storage" in caught.value.cure
-
-
-def id_of_a_process_that_is_gone() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def test_a_run_whose_process_is_gone_has_failed(storage: Storage) -> None:
-    add(storage, "a")
-    run = RunFolder(storage.child("a"))
-    mine = runs.this_process()
-    pid = id_of_a_process_that_is_gone()
-    runs.write_status(run, RunStatus("a", "RUNNING", **{**mine, "pid": pid}))
-    status = runs.read_status(run)
-    assert (status.state, status.exit_code) == ("FAILED", 1)
-    assert status.reason == f"its process (pid {pid}) is gone without a word"
-
-
-def test_a_process_with_the_same_id_but_another_start_time_is_a_different_process(
-    storage: Storage,
-) -> None:
-    add(storage, "a")
-    run = RunFolder(storage.child("a"))
-    mine = runs.this_process()
-    runs.write_status(run, RunStatus("a", "RUNNING", **mine))
-    assert runs.read_status(run).state == "RUNNING"
-    earlier = mine["pid_started"] - 100
-    runs.write_status(run, RunStatus("a", "RUNNING", **{**mine, "pid_started": earlier}))
-    assert runs.read_status(run).state == "FAILED"
-
-
-def test_processes_on_other_machines_and_of_ended_runs_are_not_checked(
-    storage: Storage,
-) -> None:
-    add(storage, "a")
-    run = RunFolder(storage.child("a"))
-    gone = {**runs.this_process(), "pid": id_of_a_process_that_is_gone()}
-    runs.write_status(run, RunStatus("a", "RUNNING", **{**gone, "host": "elsewhere"}))
-    assert runs.read_status(run).state == "RUNNING"
-    runs.write_status(run, RunStatus("a", "STOPPED", **gone))
-    assert runs.read_status(run).state == "STOPPED"
 
 
 def test_keys_from_a_later_version_are_ignored(storage: Storage) -> None:
