@@ -47,12 +47,15 @@ def render() -> str:
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
-    """Yield the public methods and properties that a class defines itself, in its order."""
-    for name, member in vars(cls).items():
-        if not name.startswith("_") and (
-            inspect.isfunction(member) or isinstance(member, property)
-        ):
-            yield name, member
+    """Yield the public methods and properties that a class or a base of ours defines, in order."""
+    for base in cls.__mro__:
+        if not base.__module__.startswith(("orchestrator.", "workers.")):
+            continue
+        for name, member in vars(base).items():
+            if not name.startswith("_") and (
+                inspect.isfunction(member) or isinstance(member, property)
+            ):
+                yield name, member
 
 
 def fields(cls: type) -> list[tuple[str, str, str]]:

@@ -1,13 +1,14 @@
-"""A run as the API shows it: watched, waited for, stopped, gone on with, and its model used."""
+"""A run as the API shows it: watched, waited for, stopped, gone on with."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from orchestrator.api import trained, words
+from orchestrator.api import words
 from orchestrator.api.given import shipping_from, values_from
+from orchestrator.api.model_use import ModelUse
 from orchestrator.api.report import Report
 from orchestrator.api.start import Started, launcher_for, start
 from orchestrator.api.tables import table_of
@@ -23,11 +24,8 @@ from orchestrator.spec.plan import read_spec
 from workers.errors import InputError
 from workers.records.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    from torch import nn
 
-
-class Run:
+class Run(ModelUse):
     """One run of a job, on this machine or on a cluster: its state, its outcome, its model.
 
     `submit`, `open_run` and `list_runs` return it. Everything is read from the run's folder when it
@@ -36,7 +34,8 @@ class Run:
 
     def __init__(self, client: Client, folder: RunFolder, started: Started | None = None) -> None:
         """`started`: what is known of a run that this process started."""
-        self._client, self._folder, self._started = client, folder, started
+        super().__init__(client, folder)
+        self._started = started
 
     @property
     def id(self) -> str:
@@ -135,68 +134,6 @@ class Run:
     def report(self) -> Report:
         """Return the report, which a notebook shows. Raises JobError before the run has ended."""
         return Report(self._folder)
-
-    def model(
-        self, checkpoint: str | int | None = None, *, trust_code: bool = False
-    ) -> "nn.Module":
-        """Return the trained model as a plain module of torch, on the CPU, ready for evaluation.
-
-        A built-in model takes normalised sequences (batch, time, features) of float32, or tokens
-        (batch, time), and, if the sequences differ in length, their lengths.
-
-        Args:
-            checkpoint: "best", or the number of a step. By default, the final model.
-            trust_code: run the code of the run's own model although you did not submit it.
-
-        Raises JobError if there is no such model, or if its code is a stranger's.
-        """
-        return trained.model(self._folder, checkpoint, trust_code)
-
-    def evaluate(
-        self,
-        dataset: str | None = None,
-        split: str | None = None,
-        *,
-        checkpoint: str | int | None = None,
-        data_dir: str | Path | None = None,
-        trust_code: bool = False,
-    ) -> dict[str, Any]:
-        """Compute the model's metrics on any rows that fit it, in this process.
-
-        Args:
-            dataset: the name of a set of images, or `parquet:URI`. By default, that of the run.
-            split: train, validation or test; of tables also all. By default test, or all rows of
-                tables that `dataset` names.
-            checkpoint: see `model`.
-            data_dir: the folder with the idx files of images. By default, RNNJOB_DATA_DIR.
-            trust_code: see `model`.
-
-        Raises JobError, for example if the rows do not fit the model.
-        """
-        return trained.evaluate(self._folder, checkpoint, trust_code, dataset, split, data_dir)
-
-    def predict(
-        self,
-        *inputs: str | Path,
-        checkpoint: str | int | None = None,
-        invert: bool | None = None,
-        trust_code: bool = False,
-    ) -> pa.Table:
-        """Predict the class or the number of each row of files, in their order, in this process.
-
-        The table has the columns that `rnnjob predict` writes. It is in memory: for more rows than
-        fit there, use `rnnjob predict -o`, which also has more options for CSV.
-
-        Args:
-            inputs: files, folders or patterns. A model of images reads PNG, JPEG, idx and Parquet,
-                one of sequences Parquet and CSV.
-            checkpoint: see `model`.
-            invert: whether bright becomes dark in images. By default, where the border says so.
-            trust_code: see `model`.
-
-        What was assumed of the files is a warning of Python. Raises JobError.
-        """
-        return trained.predict(self._folder, checkpoint, trust_code, inputs, invert)
 
     def stop(self, *, force: bool = False) -> "Run":
         """Ask the run to stop after its current step, with a checkpoint, and return at once.

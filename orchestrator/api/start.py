@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from orchestrator.api.at_exit import finish_at_exit
 from orchestrator.client import Client
 from orchestrator.launch.launcher import Launcher, launcher_here
 from orchestrator.launch.request import Shipping
@@ -30,7 +31,10 @@ def start(job: Submission) -> tuple[RunFolder, Started]:
     """Start a job and keep it going. Raises JobError, and then nothing of it is left."""
     run = job.create_run()
     job.launch(run)
-    attendant = None if job.launcher.address else Attendant(run, job.launcher)
+    attendant = None
+    if not job.launcher.address:
+        attendant = Attendant(run, job.launcher)
+        finish_at_exit(run, attendant)
     warnings = [f"warning: {text}" for text in job.warnings()]
     notes = [*job.notes(), *warnings, *job.upload_note(), f"run {run.run_id}"]
     return run, Started(attendant, job.num_steps, notes)

@@ -37,8 +37,10 @@ def submit(
     """Start a job and return its run at once.
 
     The job runs in a thread of this process (`local`), on a cluster (`address`), or else on a Ray
-    that is started on this machine for the job. On this machine it ends with this process, so a
-    script has to wait for it: `submit(...).wait()`. On a cluster it goes on without it.
+    that is started on this machine for the job. On a cluster it goes on without this process. On
+    this machine it does not: a script that ends without `Run.wait` waits for the run, and Ctrl-C
+    stops it. Whoever leaves an interactive session or a notebook stops the run with a checkpoint,
+    from which `Run.resume` goes on.
 
     Args:
         spec: what to train: a mapping of dotted keys, as in `{"training.epochs": 3}`, the path of a

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.commands import output_of
-from tests.conftest import Cli
+from tests.conftest import ENOUGH_S, Cli
 
 JOB = ("--dataset", "mnist-sample", "--epochs", "2")
 SCRIPT = """
@@ -68,3 +68,43 @@ def test_a_failed_run_ends_a_script_with_its_cause_and_cure(rnnjob: Cli) -> None
     assert done.stderr.splitlines()[-2].endswith("unknown key 'training.epoch' in the spec")
     assert done.stderr.splitlines()[-1] == "did you mean 'training.epochs'?"
     assert not (rnnjob.cwd / "runs").exists()
+
+
+LEFT = """
+import sys
+if sys.argv[1:]:
+    sys.ps1 = ">>> "  # what tells an interactive session
+from orchestrator import submit
+epochs = 100_000 if sys.argv[1:] else 2
+job = {"dataset.name": "mnist-sample", "training.epochs": epochs}
+run = submit(job, local=True, run_id="left")
+while sys.argv[1:] and not run.metrics.num_rows:
+    pass
+"""
+
+
+def leave(rnnjob: Cli, *arguments: str) -> tuple[str, Any]:
+    """Run a script that does not wait for its run. Return what it says, and the run's status."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT, *arguments],
+        cwd=rnnjob.cwd,
+        env=rnnjob.environment,
+        capture_output=True,
+        text=True,
+        timeout=ENOUGH_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr, rnnjob("status", "left", "--json").json
+
+
+def test_a_script_that_does_not_wait_ends_with_its_run(rnnjob: Cli) -> None:
+    said, status = leave(rnnjob)
+    assert status["state"] == "SUCCEEDED" and "waiting for the end of left" in said
+    assert rnnjob("evaluate", "left").exit_code == 0
+
+
+def test_whoever_leaves_a_session_stops_the_run_with_a_checkpoint(rnnjob: Cli) -> None:
+    said, status = leave(rnnjob, "interactive")
+    assert status["state"] == "STOPPED" and "stopping left with a checkpoint" in said
+    resumed = rnnjob("resume", "left", "--set", "limits.steps=100", "--json")
+    assert resumed.exit_code == 5 and resumed.json["steps"] == 100, resumed.stderr

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestrator import open_run
 from tests.conftest import Cli, wait_for
 from tests.e2e.test_evaluate import run_here, succeed
 from tests.unit.datasets.tables.made import write
@@ -76,6 +78,16 @@ def test_the_sums_of_an_evaluation_are_those_of_one_process(
     assert on_ray.exit_code == 0, on_ray.stderr
     assert on_ray.json == json.loads(succeed(*command).stdout)
     assert not list((work / "runs" / ".parts").iterdir())
+
+
+@pytest.mark.long
+def test_python_computes_on_ray_what_it_computes_here(work: Path, no_process_left: None) -> None:
+    run = open_run("small")
+    rows = str(work / "new/b.parquet")
+    assert run.predict_to("api.parquet", rows, workers=2) == 100_000
+    assert pq.read_table("api.parquet").equals(run.predict(rows))
+    assert run.evaluate("parquet:train.parquet", workers=2) == run.evaluate("parquet:train.parquet")
+    assert "ray" not in sys.modules
 
 
 def refused(*arguments: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
-from orchestrator.cli.options.on_ray import OnRay, on_ray_from, on_ray_options
+from orchestrator.cli.options.on_ray import on_ray_from, on_ray_options
 from orchestrator.cli.options.run import (
     json_option,
     open_storage,
@@ -18,6 +18,7 @@ from orchestrator.cli.output import print_json, printable
 
 if TYPE_CHECKING:
     from orchestrator.trained.evaluation import RunEvaluation
+    from orchestrator.trained.on_ray import OnRay
     from orchestrator.trained.trained_run import TrainedRun
 
 
@@ -80,12 +81,12 @@ def evaluate_command(
 
 def _evaluated_on_ray(
     trained: "TrainedRun",
-    on_ray: OnRay,
+    on_ray: "OnRay",
     dataset: str | None,
     split: str | None,
     data_dir: Path | None,
 ) -> "RunEvaluation":
-    from orchestrator.cli.models.row_progress import RowProgress
+    from orchestrator.display.row_progress import RowProgress
     from orchestrator.trained.evaluation_on_ray import evaluate_on_ray
 
     with RowProgress("evaluating", None) as progress:

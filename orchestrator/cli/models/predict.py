@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
-from orchestrator.cli.options.on_ray import OnRay, on_ray_from, on_ray_options
+from orchestrator.cli.options.on_ray import on_ray_from, on_ray_options
 from orchestrator.cli.options.run import (
     json_option,
     open_storage,
@@ -19,6 +19,7 @@ from orchestrator.cli.output import echo, one_line, print_json, print_json_lines
 from workers.errors import InputError
 
 if TYPE_CHECKING:
+    from orchestrator.trained.on_ray import OnRay
     from orchestrator.trained.predict.inputs import Inputs
     from orchestrator.trained.predict.output import Output
     from orchestrator.trained.trained_run import TrainedRun
@@ -120,7 +121,9 @@ def _names(value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
-def _on_ray(flags: dict[str, Any], trained: "TrainedRun", output: "Output | None") -> OnRay | None:
+def _on_ray(
+    flags: dict[str, Any], trained: "TrainedRun", output: "Output | None"
+) -> "OnRay | None":
     """Return where to compute; None for this process. Raises InputError or ClusterError."""
     storages = [trained.run.storage, *([output.folder] if output else [])]
     on_ray = on_ray_from(flags, storages)
@@ -136,11 +139,11 @@ def _write_on_ray(
     trained: "TrainedRun",
     inputs: tuple[str, ...],
     output: "Output",
-    on_ray: OnRay,
+    on_ray: "OnRay",
     force: bool,
     as_json: bool,
 ) -> None:
-    from orchestrator.cli.models.row_progress import RowProgress
+    from orchestrator.display.row_progress import RowProgress
     from orchestrator.trained.predict.on_ray import prediction_work, run_prediction
 
     begin = time.monotonic()
@@ -161,7 +164,7 @@ def _write_on_ray(
 
 
 def _write(trained: "TrainedRun", inputs: "Inputs", output: "Output", as_json: bool) -> None:
-    from orchestrator.cli.models.row_progress import RowProgress
+    from orchestrator.display.row_progress import RowProgress
     from orchestrator.trained.predict.here import prediction_columns, predictions
     from orchestrator.trained.predict.output import write_output
 
@@ -194,7 +197,7 @@ def print_written(
 
 def _print(trained: "TrainedRun", inputs: "Inputs", as_json: bool) -> None:
     from orchestrator.cli.models.prediction_table import print_rows
-    from orchestrator.cli.models.row_progress import RowProgress
+    from orchestrator.display.row_progress import RowProgress
     from orchestrator.trained.predict.here import predictions
     from workers.trained.json_lines import json_lines
 

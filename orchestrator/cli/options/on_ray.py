@@ -1,7 +1,6 @@
-"""Flags of the commands that use a model on Ray, and what they start it with."""
+"""Flags of the commands that use a model on Ray, and where they say to compute."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
@@ -15,18 +14,10 @@ from orchestrator.cli.options.cluster import (
 from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
-    from orchestrator.trained.parts import ProgramLauncher
+    from orchestrator.trained.on_ray import OnRay
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class OnRay:
-    """Where the actors run, and how many there are."""
-
-    launcher: "ProgramLauncher"
-    num_workers: int
 
 
 def on_ray_options(function: Callable[P, R]) -> Callable[P, R]:
@@ -47,7 +38,7 @@ def on_ray_options(function: Callable[P, R]) -> Callable[P, R]:
     return workers(address(request_options(shipping_options(function))))
 
 
-def on_ray_from(flags: dict[str, Any], storages: list[Storage]) -> OnRay | None:
+def on_ray_from(flags: dict[str, Any], storages: list[Storage]) -> "OnRay | None":
     """Return where to compute; None for this process.
 
     Args:
@@ -65,18 +56,13 @@ def on_ray_from(flags: dict[str, Any], storages: list[Storage]) -> OnRay | None:
         flags["secret"],
         address,
     )
-    if address is None:
-        if workers is None:
-            return None
-        from orchestrator.launch.ray_here import RayHereLauncher
+    if address is None and workers is None:
+        return None
+    from orchestrator.trained.on_ray import on_cluster, on_ray_here
 
-        return OnRay(RayHereLauncher(), workers)
+    if address is None:
+        return on_ray_here(workers)
     from orchestrator.client import Client
-    from orchestrator.cluster.requirements import check_cluster
 
     client = Client(storages[0].uri, address, flags["verify"], headers_from(flags["headers"]))
-    connection = client.connection(address)
-    for storage in storages:
-        nodes = check_cluster(connection, storage)
-    num_cpus = int(sum(node.cpus_total for node in nodes))
-    return OnRay(client.launcher(address, shipping), workers or max(1, num_cpus))
+    return on_cluster(client.connection(address), storages, workers, shipping)
