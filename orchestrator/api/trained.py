@@ -112,7 +112,9 @@ def predict_to(
     if place:
         names = [str(name) for name in inputs]
         with _own_threads():
-            work = prediction_work(trained, names, output, place.launcher, place.num_workers)
+            work = prediction_work(
+                trained, names, output, place.launcher, place.num_workers, invert
+            )
         work.begin(force)
         with RowProgress("predicting", sum(work.request.part_rows())) as progress:
             return run_prediction(work, progress.set)

@@ -121,6 +121,19 @@ def test_files_of_all_kinds_say_the_same_of_the_same_image(work: Path) -> None:
         assert rows[n]["probability"] == pytest.approx(of_table[n]["probability"], rel=1e-5)
 
 
+def test_images_of_a_table_are_inverted_if_that_is_asked_for(work: Path) -> None:
+    table = pq.read_table("digits.parquet").slice(0, 5)
+    negative = [[255 - pixel for pixel in image] for image in table["image"].to_pylist()]
+    column = pa.array(negative, pa.list_(pa.uint8()))
+    write(work / "negative.parquet", table.set_column(0, "image", column))
+    write(work / "five.parquet", table)
+    done = succeed("predict", "images", "negative.parquet", "--invert")
+    found, wanted = lines_of(done), predicted("images", "five.parquet")
+    assert [row["probabilities"] for row in found] == [row["probabilities"] for row in wanted]
+    assert "note: images inverted: 5" in done.stderr
+    assert predicted("images", "negative.parquet") != found
+
+
 def test_a_file_of_predictions_has_what_is_printed(work: Path) -> None:
     printed = predicted("taps", "taps.parquet")
     assert run_here("predict", "taps", "taps.parquet", "-o", "t.parquet").exit_code == 0

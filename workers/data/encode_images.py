@@ -11,10 +11,14 @@ from workers.data.shard_schema import input_field
 from workers.errors import DataError
 
 
-def encode_images(column: pa.Array, kind: ImageInput, where: Where) -> pa.Array:
+def encode_images(
+    column: pa.Array, kind: ImageInput, where: Where, invert: bool = False
+) -> pa.Array:
     """Return the input column of `shard_schema`.
 
-    `column`: lists of height * width integers from 0 to 255.
+    Args:
+        column: lists of height * width integers from 0 to 255.
+        invert: whether bright becomes dark.
 
     Raises DataError.
     """
@@ -37,4 +41,6 @@ def encode_images(column: pa.Array, kind: ImageInput, where: Where) -> pa.Array:
     except pa.ArrowInvalid as error:
         place = f"column '{IMAGE_COLUMN}' of {where(0)} and below"
         raise DataError(f"{place}: {error}", cure) from error
+    if invert:
+        pixels = pc.subtract(pa.scalar(255, pa.uint8()), pixels)
     return pa.FixedSizeListArray.from_arrays(pixels, type=input_field(kind).type)

@@ -106,7 +106,7 @@ def predict_command(
         trained = open_trained(open_storage(storage), run_name, trust_code)
         if on_ray := _on_ray(flags, trained, target):
             assert target is not None
-            _write_on_ray(trained, inputs, target, on_ray, force, as_json)
+            _write_on_ray(trained, inputs, target, on_ray, force, as_json, invert)
             return
         opened = open_inputs(trained, inputs, InputFlags(invert, csv))
         if target:
@@ -142,12 +142,13 @@ def _write_on_ray(
     on_ray: "OnRay",
     force: bool,
     as_json: bool,
+    invert: bool | None,
 ) -> None:
     from orchestrator.display.row_progress import RowProgress
     from orchestrator.trained.predict.on_ray import prediction_work, run_prediction
 
     begin = time.monotonic()
-    work = prediction_work(trained, inputs, output, on_ray.launcher, on_ray.num_workers)
+    work = prediction_work(trained, inputs, output, on_ray.launcher, on_ray.num_workers, invert)
     if done := work.begin(force):
         echo(f"note: {done} of {len(work.request.part_rows())} parts are done already", err=True)
     try:

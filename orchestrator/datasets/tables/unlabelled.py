@@ -43,15 +43,22 @@ class TableBlocks:
     """The rows of one file."""
 
     def __init__(
-        self, tables: Tables, file: TableFile, shape: DataShape, id_column: str, shown: str
+        self,
+        tables: Tables,
+        file: TableFile,
+        shape: DataShape,
+        id_column: str,
+        shown: str,
+        invert: bool = False,
     ) -> None:
         """Look at the columns. Raises DataError if one that the model reads is missing.
 
         Args:
             id_column: the column with the ids, if the file has it.
             shown: what predictions call the file.
+            invert: whether bright becomes dark in images.
         """
-        self.tables, self.file, self.shown = tables, file, shown
+        self.tables, self.file, self.shown, self._invert = tables, file, shown, invert
         self._source = shape.input
         self._columns = columns_read(shape)
         with tables.open(file) as opened, reading(tables.uri, file.name):
@@ -94,7 +101,7 @@ class TableBlocks:
         columns = [rows.column(column) for column in self._columns]
         with reading(self.tables.uri, self.file.name):
             if isinstance(self._source, ImageInput):
-                inputs = encode_images(columns[0], self._source, where)
+                inputs = encode_images(columns[0], self._source, where, self._invert)
             else:
                 inputs = encode_inputs(columns, self._source, where)
             ids = rows.column(self._id_column) if self._id_column else None

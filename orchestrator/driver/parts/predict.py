@@ -83,8 +83,10 @@ class PredictParts:
         file = self._request.files[number]
         table = TableFile(file.path, file.name, file.size, file.modified_ns)
         tables = Tables(file.uri, [table], open_file_system(file.uri)[0])
-        shape, id_column = self._request.job.data, self._request.id_column
-        return TableBlocks(tables, table, shape, id_column, file.shown)
+        request = self._request
+        return TableBlocks(
+            tables, table, request.job.data, request.id_column, file.shown, request.invert
+        )
 
 
 def prediction_columns(request: PredictRequest) -> pa.Schema:

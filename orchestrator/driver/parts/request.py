@@ -72,6 +72,8 @@ class PredictRequest(_Request):
     id_column: str
     id_type: Literal["integer", "text"] | None
     """What identifies a row; None: its file and its number."""
+    invert: bool = False
+    """Whether bright becomes dark in images."""
     form: Literal["jsonl", "parquet"]
     output_folder: str
     """The URI of the folder in which the output will be."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from orchestrator.datasets.idx import open_idx, read_bytes
 from orchestrator.datasets.tables.unlabelled import RowBlock, block_of
-from orchestrator.trained.predict.sources import Notes
+from orchestrator.trained.predict.sources import INVERTED, Notes
 from workers.data.kinds import ImageInput
 from workers.data.shard_schema import input_field
 from workers.errors import DataError
@@ -73,7 +73,7 @@ class IdxSource:
 
     def _fitted(self, images_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._invert:
-            self._notes.counts["images inverted"] += len(images_NHW)
+            self._notes.counts[INVERTED] += len(images_NHW)
             images_NHW = 255 - images_NHW
         if images_NHW.shape[1:] == (self._kind.height, self._kind.width):
             return images_NHW

@@ -77,14 +77,21 @@ def _sources(
 ) -> Sequence[Source]:
     shape = trained.job.data
     if file.kind == "table":
-        return [TableSource(table) for table in table_files(trained, file.path)]
+        invert = is_inverted(trained, flags.invert)
+        tables = table_files(trained, file.path, invert)
+        return [TableSource(table, invert, notes) for table in tables]
     if file.kind == "csv":
         return [CsvSource(file.path, shape, flags.csv, notes)]
     assert isinstance(shape.input, ImageInput)
     return [IdxSource(file.path, shape.input, flags.invert, notes)]
 
 
-def table_files(trained: TrainedRun, uri: str) -> list[TableBlocks]:
+def is_inverted(trained: TrainedRun, invert: bool | None) -> bool:
+    """Return whether tables hold images that are to be inverted, which nobody guesses for them."""
+    return bool(invert) and isinstance(trained.job.data.input, ImageInput)
+
+
+def table_files(trained: TrainedRun, uri: str, invert: bool) -> list[TableBlocks]:
     """Return the Parquet files that a path or URI names. Raises DataError."""
     tables = find_tables(uri)
     scheme, is_uri, _ = uri.partition("://")
@@ -95,6 +102,7 @@ def table_files(trained: TrainedRun, uri: str) -> list[TableBlocks]:
             trained.job.data,
             id_column(trained),
             f"{scheme}://{file.path}" if is_uri else uri,
+            invert,
         )
         for file in tables.files
     ]

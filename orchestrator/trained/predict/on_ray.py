@@ -8,7 +8,7 @@ from orchestrator.datasets.tables.unlabelled import TableBlocks
 from orchestrator.driver.parts.request import InputFile, PredictRequest
 from orchestrator.trained.parts import ProgramLauncher, Work
 from orchestrator.trained.predict.found import find_inputs
-from orchestrator.trained.predict.inputs import id_column, table_files
+from orchestrator.trained.predict.inputs import id_column, is_inverted, table_files
 from orchestrator.trained.predict.output import Output
 from orchestrator.trained.trained_run import TrainedRun
 from orchestrator.trained.weights import weights_of
@@ -25,12 +25,17 @@ def prediction_work(
     output: Output,
     launcher: ProgramLauncher,
     num_workers: int,
+    invert: bool | None = None,
 ) -> Work:
     """Return the work of a prediction. Nothing is written yet.
 
+    `invert`: whether bright becomes dark in images.
+
     Raises JobError if the files or the model cannot be used.
     """
-    request = _request(trained, _tables(trained, names), output)
+    is_negative = is_inverted(trained, invert)
+    tables = _tables(trained, names, is_negative)
+    request = _request(trained, tables, output, is_negative)
     folder = output.folder.child(f"{output.name}{PARTIAL}")
     return Work(folder, request, launcher, num_workers)
 
@@ -51,17 +56,20 @@ def run_prediction(work: Work, tell: Callable[[int], None]) -> int:
     return sum(work.request.part_rows())
 
 
-def _tables(trained: TrainedRun, names: Sequence[str]) -> list[TableBlocks]:
+def _tables(trained: TrainedRun, names: Sequence[str], invert: bool) -> list[TableBlocks]:
     found = find_inputs(names, trained.job.data)
     if others := [file for file in found if file.kind != "table"]:
+        or_else = "" if others[0].kind == "picture" else ", or convert it: rnnjob data import"
         raise InputError(
             f"{others[0].path} is no Parquet file, and only those are predicted on Ray",
-            "leave out --workers and --address, or convert it: rnnjob data import",
+            f"leave out --workers and --address{or_else}",
         )
-    return [table for file in found for table in table_files(trained, file.path)]
+    return [table for file in found for table in table_files(trained, file.path, invert)]
 
 
-def _request(trained: TrainedRun, tables: list[TableBlocks], output: Output) -> PredictRequest:
+def _request(
+    trained: TrainedRun, tables: list[TableBlocks], output: Output, invert: bool
+) -> PredictRequest:
     from workers.trained.predict import BLOCK_ROWS
 
     ids = id_schema([table.id_type for table in tables])
@@ -91,6 +99,7 @@ def _request(trained: TrainedRun, tables: list[TableBlocks], output: Output) -> 
             "files": files,
             "id_column": id_column(trained),
             "id_type": id_type,
+            "invert": invert,
             "form": output.form,
             "output_folder": output.folder.uri,
             "output_name": output.name,

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from orchestrator.datasets.tables.unlabelled import RowBlock, TableBlocks
 
+INVERTED = "images inverted"
+
 
 @dataclass
 class Notes:
@@ -38,10 +40,13 @@ class Source(Protocol):
 class TableSource:
     """A Parquet file."""
 
-    def __init__(self, file: TableBlocks) -> None:
-        self._file = file
+    def __init__(self, file: TableBlocks, invert: bool, notes: Notes) -> None:
+        self._file, self._invert, self._notes = file, invert, notes
         self.num_rows: int | None = file.num_rows
         self.id_type = file.id_type
 
     def blocks(self, block_rows: int) -> Iterator[RowBlock]:
-        yield from self._file.blocks(self._file.block_rows(block_rows))
+        for block in self._file.blocks(self._file.block_rows(block_rows)):
+            if self._invert:
+                self._notes.counts[INVERTED] += len(block.inputs)
+            yield block
