@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from click.testing import Result
-from torchvision.io import write_png
+from PIL import Image
 
 from orchestrator.trained.predict import output as output_module
 from tests.conftest import Cli
@@ -106,7 +105,7 @@ def test_files_of_all_kinds_say_the_same_of_the_same_image(work: Path) -> None:
     images = images.reshape(-1, 28, 28)
     (work / "pictures").mkdir()
     for number, image in enumerate(images):
-        write_png(torch.from_numpy(255 - image)[None], f"pictures/{number}.png")
+        Image.fromarray(255 - image).save(f"pictures/{number}.png")
     (work / "images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
     done = succeed("predict", "images", "pictures", "images-idx3-ubyte.gz")
     rows = lines_of(done)

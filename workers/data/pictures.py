@@ -3,11 +3,16 @@
 C channels, H height, W width; N images.
 """
 
+import io
 import struct
+import warnings
+import zlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from workers.data.kinds import ImageInput
@@ -15,7 +20,8 @@ from workers.errors import DataError
 
 MAX_PIXELS = 2**26
 """The most pixels of a picture: unpacked, they take a byte for each channel."""
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+"""What Pillow raises for a file that it cannot decode."""
 _CURE = "name PNG or JPEG files that can be opened"
 _GREY_C = (0.299, 0.587, 0.114)
 """How bright red, green and blue are (ITU-R BT.601)."""
@@ -65,38 +71,37 @@ def resized(images_NHW: Tensor, kind: ImageInput) -> Tensor:
 
 def _decoded(data: bytes, name: str) -> Tensor:
     """Return the channels (C, H, W) of a picture, uint8."""
-    from torchvision.io import ImageReadMode, decode_image
-
-    if not data.startswith((_PNG, _JPEG)):
-        raise DataError(f"{name} is no PNG or JPEG file", _CURE)
-    if (num_pixels := _num_pixels(data)) > MAX_PIXELS:
-        raise DataError(f"{name} has {num_pixels:,} pixels, above {MAX_PIXELS:,}", "scale it down")
     try:
-        mode = ImageReadMode.UNCHANGED
-        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        pixels_CHW: Tensor = decode_image(encoded, mode, apply_exif_orientation=True)
-        if data.startswith(_JPEG) and len(pixels_CHW) == 4:  # cyan, magenta, yellow, black
-            pixels_CHW = decode_image(encoded, ImageReadMode.RGB, apply_exif_orientation=True)
-    except (RuntimeError, ValueError) as error:
-        raise DataError(f"{name} is damaged: {str(error).splitlines()[0][:200]}", _CURE) from error
-    if pixels_CHW.dtype == torch.uint16:
-        pixels_CHW = (pixels_CHW.float() / 257).round().byte()
-    return pixels_CHW
+        with warnings.catch_warnings():
+            # Pillow's own limit of pixels is a warning, and then an error; ours is below both.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        if picture.width * picture.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        return _channels(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name} is no PNG or JPEG file that can be opened", _CURE) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name} has more than {MAX_PIXELS:,} pixels", "scale it down") from error
+    except _DAMAGE as error:
+        why = (str(error).splitlines() or [""])[0][:200]
+        raise DataError(f"{name} is damaged: {why}", _CURE) from error
 
 
-def _num_pixels(data: bytes) -> int:
-    """Return how many pixels a file says that it has; 0 if it does not say."""
-    if data.startswith(_PNG):
-        width, height = struct.unpack(">II", data[16:24].ljust(8, b"\0"))
-        return int(width * height)
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # the start of a frame
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return int(width * height)
-        at += 1 if marker == 0xFF else 2 + size
-    return 0
+def _channels(picture: Image.Image) -> Tensor:
+    """Return grey, or red, green and blue; and then how opaque each pixel is, unless all are.
+
+    Pillow itself reads 16 bits of a colour as 8, of grey as 16.
+    """
+    if picture.mode.startswith("I"):
+        pixels_HW = torch.from_numpy(np.array(picture, np.float32)) / 257
+        return pixels_HW.round().byte().unsqueeze(0)
+    is_grey = picture.mode in ("1", "L", "LA")
+    mode = "L" if is_grey else "RGB"
+    if picture.has_transparency_data:
+        mode = "LA" if is_grey else "RGBA"
+    pixels = torch.from_numpy(np.array(picture.convert(mode)))
+    return pixels.unsqueeze(0) if mode == "L" else pixels.permute(2, 0, 1)
 
 
 def _grey(pixels_CHW: Tensor) -> tuple[Tensor, bool]:
