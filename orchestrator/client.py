@@ -4,7 +4,7 @@ wherever it runs. It is no API itself: that is `orchestrator.api`.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -213,11 +213,22 @@ class Client:
     def delete(self, name: str) -> None:
         """Remove the folder of a run that has ended, and what its cluster remembers of it, if the
         cluster can be reached. Raises InputError if the run has not ended."""
-        status, run = self.check_deletable(name), self.get_run(name)
-        if status.is_on_cluster:
-            with contextlib.suppress(ClusterError, InputError):
-                self._recorded_launcher(run, status.address).forget(run)
-        run.storage.delete()
+        self.delete_ended([self.get_run(name)])
+
+    def delete_ended(self, ended: Sequence[RunFolder]) -> None:
+        """Delete runs as `delete` does. A cluster that does not answer is asked once.
+
+        Raises InputError at the first that has not ended, or not any more.
+        """
+        silent: set[str] = set()
+        for run in ended:
+            status = self.check_deletable(run.run_id)
+            if status.is_on_cluster and status.address not in silent:
+                try:
+                    self._recorded_launcher(run, status.address).forget(run)
+                except (ClusterError, InputError):
+                    silent.add(status.address)
+            run.storage.delete()
 
     def check_deletable(self, name: str) -> RunStatus:
         """Return the status of a run that has ended. Raises InputError if it has not ended."""

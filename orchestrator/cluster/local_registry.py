@@ -163,16 +163,22 @@ def names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.json"))
 
 
+def find_all() -> Iterator[LocalCluster]:
+    """Yield all clusters. Records that cannot be read are skipped."""
+    for name in names():
+        with contextlib.suppress(StorageError):
+            if cluster := _read(_path(name)):
+                yield cluster
+
+
 def find_by_address(address: str) -> LocalCluster | None:
     """Return the cluster on this machine whose dashboard has this address, or None.
 
     Records that cannot be read are skipped.
     """
-    for name in names():
-        with contextlib.suppress(StorageError):
-            cluster = _read(_path(name))
-            if cluster and cluster.address == address and cluster.host == socket.gethostname():
-                return cluster
+    for cluster in find_all():
+        if cluster.address == address and cluster.host == socket.gethostname():
+            return cluster
     return None
 
 

@@ -43,8 +43,13 @@ def cut_folder(cache: Path, name: str, decided_by: list[object]) -> Path:
 
 
 def cut_once(folder: Path, cut: Callable[[Path], None], force: bool) -> None:
-    """Let `cut` write the shards and the manifest, if that was not done before or is forced."""
+    """Let `cut` write the shards and the manifest, if that was not done before or is forced.
+
+    The folder's time of change says when it was used last.
+    """
     if not force and (folder / MANIFEST).is_file():
+        with contextlib.suppress(OSError):  # the cache may be somebody else's
+            os.utime(folder)
         return
     made = [parent for parent in (folder.parent, folder.parent.parent) if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)

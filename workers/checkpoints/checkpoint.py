@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,6 +29,15 @@ from torch import Tensor
 
 from workers.checkpoints.expected import Expected, max_bytes
 from workers.checkpoints.progress import Progress, check_types
+from workers.checkpoints.stored import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    generation_of,
+    read_manifest,
+    saved_steps,
+    step_name,
+    stored_as,
+)
 from workers.config import CheckpointConfig
 from workers.errors import (
     CheckpointError,
@@ -39,13 +47,8 @@ from workers.errors import (
 )
 from workers.records.run_folder import RunFolder
 from workers.storage.storage import LARGE_BYTES, Storage
-from workers.storage.typed_json import mistyped_key, parse_object
+from workers.storage.typed_json import parse_object
 
-SCHEMA_VERSION = 1
-_MANIFEST = "manifest.json"
-_PREFIX = "step-"
-_STEP = re.compile(_PREFIX + "([0-9]{8,18})")
-_MAX_GENERATION = 2**31
 log = logging.getLogger(__name__)
 
 
@@ -82,19 +85,19 @@ class Checkpoints:
             if not earlier:
                 # On a full disk, this makes room for the status that says why the job ended.
                 with contextlib.suppress(StorageError):
-                    self._storage.delete(_name(step))
+                    self._storage.delete(step_name(step))
             raise
         self._retain()
 
     def _write(self, checkpoint: Checkpoint, earlier: dict[str, Any]) -> None:
         """`earlier`: the manifest of an earlier checkpoint of this step; empty if there is none."""
-        folder = self._storage.child(_name(checkpoint.progress.step))
-        generation = _generation(earlier) + 1 if earlier else 0
+        folder = self._storage.child(step_name(checkpoint.progress.step))
+        generation = generation_of(earlier) + 1 if earlier else 0
         files = _files_of(checkpoint)
         for name, data in files.items():
-            folder.write(_stored_as(name, generation), data)
+            folder.write(stored_as(name, generation), data)
         manifest = _manifest_of(checkpoint.progress, files, generation)
-        folder.write(_MANIFEST, json.dumps(manifest).encode())
+        folder.write(MANIFEST, json.dumps(manifest).encode())
 
     def _make_way(self, step: int) -> dict[str, Any]:
         """Return the manifest of an earlier checkpoint of a step; empty if there is none.
@@ -103,16 +106,15 @@ class Checkpoints:
         Else the run would have gone on from them.
         """
         steps = self.steps()
-        earlier = _manifest(self._storage.child(_name(step))) if step in steps else {}
+        earlier = read_manifest(self._storage.child(step_name(step))) if step in steps else {}
         for other in steps:
             if other > step or (other == step and not earlier):
-                self._storage.delete(_name(other))
+                self._storage.delete(step_name(other))
         return earlier
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, damaged or not, in ascending order."""
-        matches = [_STEP.fullmatch(name) for name in self._storage.list()]
-        return sorted(int(match[1]) for match in matches if match)
+        return saved_steps(self._storage)
 
     def load(self, step: int, fingerprint: str, expected: Expected) -> Checkpoint:
         """Return the checkpoint of a step.
@@ -122,7 +124,7 @@ class Checkpoints:
         Raises DamagedCheckpointError if a file is missing or damaged, or holds something else;
         CheckpointError if the checkpoint belongs to another job.
         """
-        folder = self._storage.child(_name(step))
+        folder = self._storage.child(step_name(step))
         try:
             return _load(folder, step, fingerprint, expected)
         except RefusedFileError as error:
@@ -159,25 +161,25 @@ class Checkpoints:
     def _retain(self) -> None:
         """Delete the checkpoints that the config does not say to keep."""
         steps = self.steps()
-        manifests = {step: _manifest(self._storage.child(_name(step))) for step in steps}
+        manifests = {step: read_manifest(self._storage.child(step_name(step))) for step in steps}
         complete = [step for step in steps if manifests[step]]
         latest = complete[-self._config.keep_latest :]
         bests = [step for step in complete if manifests[step].get("best")]
         keep = {*latest, *(bests[-self._config.keep_best :] if self._config.keep_best else ())}
         for step in steps:
             if step not in keep:
-                self._storage.delete(_name(step))
+                self._storage.delete(step_name(step))
 
 
 def _load(folder: Storage, step: int, fingerprint: str, expected: Expected) -> Checkpoint:
     """Return the checkpoint in a folder. Raises also what its damage causes in a parser."""
     where = folder.where()
-    manifest = parse_object(folder.read(_MANIFEST))
-    generation = _generation(manifest)
+    manifest = parse_object(folder.read(MANIFEST))
+    generation = generation_of(manifest)
     files: dict[str, bytes] = {}
 
     def read(name: str, limit: int) -> bytes:
-        files[name] = folder.read(_stored_as(name, generation), limit)
+        files[name] = folder.read(stored_as(name, generation), limit)
         if hashlib.sha256(files[name]).hexdigest() != manifest["sha256"][name]:
             raise DamagedCheckpointError(f"{where}/{name} is damaged: its SHA-256 differs")
         return files[name]
@@ -202,14 +204,10 @@ def _load(folder: Storage, step: int, fingerprint: str, expected: Expected) -> C
     wanted = _manifest_of(checkpoint.progress, files, generation)
     if manifest != wanted or checkpoint.progress.step != step:
         raise DamagedCheckpointError(
-            f"{where}/{_MANIFEST} is damaged: it describes another checkpoint"
+            f"{where}/{MANIFEST} is damaged: it describes another checkpoint"
         )
     expected.check(checkpoint.progress, checkpoint.model, checkpoint.optimizer, checkpoint.best)
     return checkpoint
-
-
-def _name(step: int) -> str:
-    return f"{_PREFIX}{step:08d}"
 
 
 def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
@@ -234,22 +232,3 @@ def _manifest_of(progress: Progress, files: dict[str, bytes], generation: int) -
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         **({"generation": generation} if generation else {}),
     }
-
-
-def _generation(manifest: dict[str, Any]) -> int:
-    """Return how often the step had been saved before this checkpoint."""
-    generation = manifest.get("generation", 0)
-    is_int = mistyped_key({"generation": generation}, {"generation": int}) is None
-    return generation if is_int and 0 <= generation < _MAX_GENERATION else 0
-
-
-def _stored_as(name: str, generation: int) -> str:
-    return f"{generation}.{name}" if generation else name
-
-
-def _manifest(folder: Storage) -> dict[str, Any]:
-    """Return the manifest in a folder; empty if it is missing or damaged."""
-    try:
-        return parse_object(folder.read(_MANIFEST))
-    except (FileNotFoundError, ValueError, RefusedFileError):
-        return {}

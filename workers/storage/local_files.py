@@ -11,6 +11,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,18 @@ _SAFELY = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 """Without O_NONBLOCK, opening a named pipe waits for its other end."""
 _NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR)
 """What opening says of a link, a pipe without a reader, a socket, a missing device, a folder."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file below a folder."""
+
+    name: str
+    """Its path within the folder."""
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was written last, in Unix seconds."""
 
 
 def refusal(where: str, why: str) -> RefusedFileError:
@@ -130,11 +143,13 @@ def remove(path: str) -> None:
                 os.unlink(path)  # noqa: PTH108
 
 
-def sizes(path: str) -> list[int]:
-    """Return the size in bytes of each file below a folder. Follows no symbolic link."""
+def files(path: str) -> list[FileInfo]:
+    """Return the files below a folder, those in its subfolders too. Follows no symbolic link."""
     found = []
     for folder, _, names in os.walk(path):
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # it has another name by now, or is gone
-                found.append(os.lstat(f"{folder}/{name}").st_size)
+                info = os.lstat(f"{folder}/{name}")
+                inner = os.path.relpath(f"{folder}/{name}", path)
+                found.append(FileInfo(inner, info.st_size, info.st_mtime))
     return found

@@ -22,6 +22,7 @@ from workers.errors import RefusedFileError, StorageError
 from workers.storage import lines, local_files, s3_new_object
 from workers.storage.credentials import refuse_credentials
 from workers.storage.lines import Line
+from workers.storage.local_files import FileInfo
 from workers.storage.retries import Retries
 from workers.storage.s3 import open_s3
 
@@ -339,12 +340,20 @@ class Storage:
             return [entry.name for entry in Path(path).iterdir()]
         return []
 
-    def _sizes(self) -> list[int]:
+    def _files(self) -> list[FileInfo]:
         if self.local_path:
-            return local_files.sizes(self._path())
+            return local_files.files(self._path())
         selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
-        infos = self._fs.get_file_info(selector)
-        return [info.size for info in infos if info.type == fs.FileType.File]
+        return [
+            FileInfo(info.path[len(self._root) + 1 :], info.size, info.mtime_ns / 1e9)
+            for info in self._fs.get_file_info(selector)
+            if info.type == fs.FileType.File
+        ]
+
+    # Before `list` for the same reason.
+    def files(self) -> list[FileInfo]:
+        """Return the files in the folder and its subfolders, in no order."""
+        return self._do("list", "", self._files)
 
     def list(self, name: str = "") -> list[str]:
         """Return the sorted names of what a folder contains directly; none if it is missing."""
@@ -352,8 +361,8 @@ class Storage:
 
     def usage(self) -> tuple[int, int]:
         """Return the number of files in the folder and its subfolders, and their size in bytes."""
-        sizes = self._do("list", "", self._sizes)
-        return len(sizes), sum(sizes)
+        files = self.files()
+        return len(files), sum(file.size for file in files)
 
     def delete(self, name: str = "") -> None:
         """Delete a folder and all its content. Do nothing if it is missing.

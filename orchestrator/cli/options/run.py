@@ -75,15 +75,19 @@ def trained_run_argument(function: Callable[P, R]) -> Callable[P, R]:
     return click.argument("run_name", metavar="RUN[:CHECKPOINT]", shell_complete=run_ids)(function)
 
 
-def run_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Add RUN, --storage, --address and --json."""
-    address = click.option(
+def run_address_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --address of a command about a run that exists."""
+    return click.option(
         "--address",
         metavar="URL",
         help="The run's cluster. It is needed once if neither you nor the environment has named "
         "that cluster before: else it is not asked, and gets no token.",
-    )
-    return run_argument(storage_option(address(json_option(function))))
+    )(function)
+
+
+def run_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Add RUN, --storage, --address and --json."""
+    return run_argument(storage_option(run_address_option(json_option(function))))
 
 
 def client_for(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from orchestrator.client import Client
     from orchestrator.runs import RunStatus
+    from orchestrator.upkeep.disk import DiskUsage
 
 _DEFAULT_LAST = 20
 _REDRAW_S = 2.0
@@ -50,6 +51,12 @@ Row = dict[str, Any]
     help=f"List only runs in this state: {', '.join(runs.STATES)}.",
 )
 @click.option("-w", "--watch", is_flag=True, help="Redraw the list every 2 s, until Ctrl-C.")
+@click.option(
+    "--disk",
+    is_flag=True,
+    help="Show the bytes of each run, and of all that the storage holds: cut data sets (.data), "
+    "code of exported jobs (.code), parts of evaluations (.parts).",
+)
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only the ids of the runs.")
 @explained
@@ -61,6 +68,7 @@ def list_command(
     last: int | None,
     state: str | None,
     watch: bool,
+    disk: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -76,13 +84,14 @@ def list_command(
         _watch(lambda: _renderable(client.storage, *_find(client, state, most)))
         return
     shown, num_older = _find(client, state, most, _say_left_out)
+    usage = _usage(client.storage) if disk else None
     if quiet:
         for status in shown:
             echo(status.run_id)
     elif as_json:
-        print_json({"schema_version": 1, "runs": _rows(client.storage, shown)})
+        print_json(_document(_rows(client.storage, shown, usage), usage))
     else:
-        _print(client.storage, shown, num_older)
+        _print(client.storage, shown, num_older, usage)
 
 
 def _say_left_out(error: NoSuchRunError) -> None:
@@ -101,8 +110,35 @@ def _find(
     return shown, len(found) - len(shown)
 
 
-def _rows(place: Storage, shown: list["RunStatus"]) -> list[Row]:
-    return [_row(RunFolder(place.child(status.run_id)), status) for status in shown]
+def _usage(place: Storage) -> "DiskUsage":
+    from orchestrator.upkeep.disk import disk_usage
+
+    return disk_usage(place, [status.run_id for status in runs.list_runs(place)])
+
+
+def _document(rows: list[Row], usage: "DiskUsage | None") -> dict[str, Any]:
+    if usage is None:
+        return {"schema_version": 1, "runs": rows}
+    disk = {
+        "num_runs": len(usage.runs),
+        "run_bytes": sum(usage.runs.values()),
+        "data_bytes": usage.data,
+        "code_bytes": usage.code,
+        "parts_bytes": usage.parts,
+        "num_bytes": usage.total,
+    }
+    return {"schema_version": 1, "runs": rows, "disk": disk}
+
+
+def _rows(place: Storage, shown: list["RunStatus"], usage: "DiskUsage | None" = None) -> list[Row]:
+    sizes = usage.runs if usage else {}
+    return [
+        {
+            **_row(RunFolder(place.child(status.run_id)), status),
+            **({"num_bytes": sizes[status.run_id]} if status.run_id in sizes else {}),
+        }
+        for status in shown
+    ]
 
 
 def _row(run: RunFolder, status: "RunStatus") -> Row:
@@ -116,16 +152,33 @@ def _row(run: RunFolder, status: "RunStatus") -> Row:
     }
 
 
-def _print(place: Storage, shown: list["RunStatus"], num_older: int) -> None:
+def _print(
+    place: Storage, shown: list["RunStatus"], num_older: int, usage: "DiskUsage | None"
+) -> None:
     from orchestrator.cli.console import plain_console
 
-    if not shown:
+    if shown:
+        console = plain_console()
+        console.print(_table(_rows(place, shown, usage), console.width), soft_wrap=True)
+    else:
         echo(_no_runs(place), err=True)
-        return
-    console = plain_console()
-    console.print(_table(_rows(place, shown), console.width), soft_wrap=True)
     for line in [*_notes(shown), *_older_runs(num_older)]:
         echo(line, err=True)
+    if usage:
+        echo(_described(usage))
+
+
+def _described(usage: "DiskUsage") -> str:
+    from orchestrator.units import show_bytes
+
+    parts = [
+        f"{len(usage.runs)} run(s): {show_bytes(sum(usage.runs.values()))}",
+        f"cut data sets (.data): {show_bytes(usage.data)}",
+        f"code of exported jobs (.code): {show_bytes(usage.code)}",
+        f"parts of evaluations (.parts): {show_bytes(usage.parts)}",
+        f"in all: {show_bytes(usage.total)}",
+    ]
+    return ", ".join(parts) + "; see what nothing needs: rnnjob prune --dry-run"
 
 
 def _check_watch(as_json: bool, quiet: bool) -> None:
@@ -205,7 +258,10 @@ def _table(rows: list[Row], width: int) -> "RenderableType":
 
 def _columns(rows: list[Row]) -> dict[str, list[str]]:
     from orchestrator.cli.output import age
+    from orchestrator.units import show_bytes
 
+    has_sizes = any("num_bytes" in row for row in rows)
+    sizes = [show_bytes(row.get("num_bytes", 0)) for row in rows]
     return {
         "RUN": [row["run_id"] for row in rows],
         "STATE": [row["state"] for row in rows],
@@ -216,4 +272,5 @@ def _columns(rows: list[Row]) -> dict[str, list[str]]:
         "TEST MAE": [show_metric("mae", row.get("test_mae")) for row in rows],
         "WEIGHTS": [(row["weights_sha256"] or "-")[:12] for row in rows],
         "AGE": [age(row["submitted_at"]) for row in rows],
+        **({"SIZE": sizes} if has_sizes else {}),
     }
