@@ -239,6 +239,8 @@ class TrainJob(Config):
     lineage: tuple[tuple[int, str], ...] = ()
     """Pairs of a last step and the fingerprint of what decides the checkpoints up to it; ascending,
     see `JobSpec.lineage`."""
+    first_fingerprint: str = ""
+    """What checkpoints of the first version have instead, see `JobSpec.first_fingerprint`."""
     data: DataShape
     model: ModelConfig
     augment: AugmentConfig

@@ -115,6 +115,14 @@ class JobSpec(Config):
         """Return a SHA-256 of all that decides the result: data, model, augmentation, training."""
         return self._sha256(data_fingerprint, self._training())
 
+    def first_fingerprint(self, data_fingerprint: str) -> str:
+        """Return the fingerprint that checkpoints have of before a run could be extended, or its
+        best epoch be chosen by the loss; empty for a job that came later."""
+        training = self._training()
+        if training.pop("earlier_ends") or training.pop("metric") != "validation_accuracy":
+            return ""
+        return self._sha256(data_fingerprint, training)
+
     def lineage(self, data_fingerprint: str, num_steps: int) -> tuple[tuple[int, str], ...]:
         """Return the fingerprints that the run's checkpoints must have.
 

@@ -68,6 +68,7 @@ def train_job(run: RunFolder, spec: JobSpec, shape: DataShape) -> TrainJob:
         run_uri=run.storage.uri,
         fingerprint=spec.fingerprint(shape.fingerprint),
         lineage=spec.lineage(shape.fingerprint, num_steps(spec, shape)),
+        first_fingerprint=spec.first_fingerprint(shape.fingerprint),
         data=shape,
         model=spec.model,
         augment=spec.augment,

@@ -13,6 +13,8 @@ from orchestrator.units import parse_bytes, parse_duration
 from workers.config import Config, NonNegativeInt, PositiveInt
 from workers.storage.credentials import refuse_credentials
 
+_EARLIER_FRACTION = 0.1
+
 
 def _duration_text(value: Any) -> Any:
     if value is not None:
@@ -87,11 +89,17 @@ class DatasetConfig(TableOptions):
 
     @model_validator(mode="before")
     @classmethod
-    def _renamed(cls, content: Any) -> Any:
-        """Accept `standardize: true or false`, as `normalize` was named while it was for pixels."""
-        if not isinstance(content, dict) or "standardize" not in content:
+    def _of_earlier_versions(cls, content: Any) -> Any:
+        """Accept `standardize: true or false`, as `normalize` was named while it was for pixels;
+        and of images the value that `validation_fraction` had for all data before it was `auto`."""
+        if not isinstance(content, dict):
             return content
         content = dict(content)
+        is_table = str(content.get("name", "")).startswith(TABLE_PREFIX)
+        if not is_table and content.get("validation_fraction") == _EARLIER_FRACTION:
+            del content["validation_fraction"]
+        if "standardize" not in content:
+            return content
         is_on = content.pop("standardize")
         if not isinstance(is_on, bool) or "normalize" in content:
             raise ValueError(

@@ -187,7 +187,7 @@ def _load(folder: Storage, step: int, fingerprint: str, expected: Expected) -> C
     # First: a checkpoint of another job may well hold more than this one's.
     state = parse_object(read("state.json", LARGE_BYTES))
     check_types(state, {"fingerprint": str})
-    if state["fingerprint"] != fingerprint:
+    if state["fingerprint"] not in (fingerprint, expected.first_fingerprint):
         raise CheckpointError(
             f"{where} belongs to another job: fingerprint {state['fingerprint'][:12]}, "
             f"not {fingerprint[:12]}",

@@ -26,6 +26,8 @@ class Expected:
     optimizer: Forms
     check_progress: Callable[[Progress], None]
     """Raises ValueError if the job cannot have come so far in that way."""
+    first_fingerprint: str = ""
+    """What checkpoints of the first version have for a fingerprint."""
 
     @classmethod
     def of(
@@ -41,6 +43,7 @@ class Expected:
             forms_of(parameters),
             _optimizer_forms(parameters, build_optimizer),
             lambda progress: _check_progress(progress, job, steps_per_epoch, num_steps),
+            job.first_fingerprint,
         )
 
     def check(
