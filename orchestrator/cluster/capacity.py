@@ -65,6 +65,15 @@ def why_it_cannot_fit(request: ResourceRequest, nodes: Iterable[Resources]) -> s
     return ""
 
 
+def num_at_once(request: ResourceRequest, nodes: Iterable[Resources]) -> int:
+    """Return how many jobs with the same request the nodes can run side by side; at least one.
+
+    `nodes`: all resources of each living node, whatever uses them now.
+    """
+    num_workers = sum(_capacity(node, request.per_worker) for node in nodes)
+    return max(1, num_workers // request.num_workers)
+
+
 def check_gpus_here(spec: JobSpec, num_gpus: float) -> None:
     """Raise ResourcesError unless so many GPUs of this machine are enough for a job's workers."""
     share, fewest = spec.scaling.gpus_per_worker, spec.scaling.worker_range[0]

@@ -5,7 +5,12 @@ import platform
 import socket
 from importlib import metadata
 
-from orchestrator.cluster.capacity import ResourceRequest, format_resources, why_it_cannot_fit
+from orchestrator.cluster.capacity import (
+    ResourceRequest,
+    format_resources,
+    num_at_once,
+    why_it_cannot_fit,
+)
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import Node, get_json, list_nodes
 from orchestrator.cluster.ray_jobs_api import scaling
@@ -119,6 +124,11 @@ def check_gpus(connection: Connection, spec: JobSpec, nodes: list[Node]) -> None
                 f"{why_not}, and the cluster at {connection.address} has no autoscaler",
                 "lower --workers or --gpus-per-worker, or leave GPUs out: --gpus-per-worker 0",
             )
+
+
+def jobs_at_once(spec: JobSpec, nodes: list[Node]) -> int:
+    """Return how many jobs like this one, with the fewest workers, fit the cluster's nodes."""
+    return num_at_once(ResourceRequest.of(spec), (node.resources for node in nodes))
 
 
 def whether_it_fits(spec: JobSpec, nodes: list[Node]) -> str:

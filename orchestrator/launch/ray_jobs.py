@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import runs
 from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.ray_jobs_api import RayJob, find_job, wait_for_end
-from orchestrator.cluster.requirements import check_cluster, check_gpus, whether_it_fits
+from orchestrator.cluster.requirements import (
+    check_cluster,
+    check_gpus,
+    jobs_at_once,
+    whether_it_fits,
+)
 from orchestrator.launch.request import (
     STOP_GRACE_S,
     JobRequest,
@@ -59,6 +64,7 @@ class RayJobsLauncher:
         return {
             "cluster": self.address,
             "fits": whether_it_fits(spec, nodes),
+            "jobs_at_once": jobs_at_once(spec, nodes),
             "request": self._request(run, job_id, spec.env.pip).to_json(),
         }
 

@@ -49,6 +49,11 @@ class Submission:
         """Optimizer steps of the whole job."""
         return num_steps(self.spec, self.data.shape)
 
+    @property
+    def jobs_at_once(self) -> int:
+        """How many jobs like this one fit side by side where it will run."""
+        return int(self.destination.get("jobs_at_once", 1))
+
     def start(self) -> RunFolder:
         """Write the run folder and start the run. Raises JobError."""
         run = self.create_run()

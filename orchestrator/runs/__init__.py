@@ -1,5 +1,5 @@
 """What a run left in its storage: its state (and that its process is gone), result, history, logs,
-provenance, report, and the comparison of two runs.
+provenance, report, and the comparison of runs.
 
 Nothing here starts, follows or trains a job, or asks a cluster. What writes the folder while a job
 runs is in `workers.records`.

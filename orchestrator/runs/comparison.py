@@ -142,17 +142,18 @@ def facts_of(provenance: Json, workers: int | None) -> dict[str, Any]:
     `workers`: the number of workers with which the run ended; None if it is unknown.
     """
     known = {key: provenance[key] for key in _FACT_KEYS if provenance.get(key) is not None}
-    facts = _flatten(known)
+    facts = flatten(known)
     if facts.get("training.gradients") == "fused":
         # Only then does the rounding depend on how the rows are divided among the workers.
         facts |= {"workers": workers, "num_cpus": provenance.get("num_cpus")}
     return facts
 
 
-def _flatten(tree: Json, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Json, prefix: str = "") -> dict[str, Any]:
+    """Return the values of a tree by dotted key."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        nested = _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
+        nested = flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
         flat |= nested or {f"{prefix}{key}": value}
     return flat
 

@@ -8,9 +8,10 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import cluster_options, shipping_from
 from orchestrator.cli.options.completion_values import run_ids
-from orchestrator.cli.options.run import json_option, verbose_option
+from orchestrator.cli.options.run import client_for, json_option, verbose_option
 from orchestrator.cli.options.spec import as_assignments, spec_from, spec_options
 from orchestrator.cli.output import echo, print_json
+from orchestrator.runs.repeats import MAX_REPEATS
 from workers.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _ONLY_FOR_NEW_RUNS = (
     "run_id",
     "name",
     "metric_mode",
+    "seeds",
     "dry_run",
     "print_config",
 )
@@ -36,6 +38,13 @@ _ONLY_FOR_NEW_RUNS = (
     metavar="RUN",
     shell_complete=run_ids,
     help="Continue this run, as rnnjob resume does, instead of starting a new run.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(2, MAX_REPEATS),
+    metavar="N",
+    help="Train N times, with the seed of the spec and those after it, each as a run of its own: "
+    "here one after the other, on a cluster side by side where they fit. Ids end in -seedN.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Print the resolved spec and the plan, and start nothing."
@@ -63,6 +72,7 @@ def submit_command(
     env_file: Path | None,
     secret: tuple[str, ...],
     resume: str | None,
+    seeds: int | None,
     dry_run: bool,
     print_config: bool,
     as_json: bool,
@@ -77,9 +87,12 @@ def submit_command(
 
     Flags win over --set, --set wins over the file, and the file wins over the preset. The number of
     workers decides only the speed: the weights are the same, bit for bit, on any number of workers.
+    With --seeds, the command closes with mean and standard deviation; rnnjob compare sets two such
+    groups of runs beside each other.
     """
     from orchestrator import runs
     from orchestrator.cli.options.destination import check_destination, launcher_for
+    from orchestrator.cli.repeats import check_repeats, run_repeats, start_repeats_and_leave
     from orchestrator.cli.run_to_end import run_to_end, start_and_leave
     from orchestrator.cluster.connection import given_address
     from orchestrator.launch.submission import check_new_run
@@ -106,13 +119,23 @@ def submit_command(
         verify_certificate=verify,
         verbose=verbose,
     )
-    job = check_new_run(spec, launcher, run_id)
-    if dry_run:
-        _show_plan(job, as_json)
-    elif no_wait:
-        start_and_leave(job, as_json, quiet=quiet)
+    if seeds is not None:
+        jobs = check_repeats(spec, seeds, launcher, run_id)
     else:
-        run_to_end(job, as_json=as_json, quiet=quiet, verbose=verbose)
+        jobs = [check_new_run(spec, launcher, run_id)]
+    if dry_run:
+        _show_plan(jobs[0], as_json)
+        for job in jobs[1:]:
+            echo(f"and with seed {job.spec.training.seed}: {job.run_id}", err=True)
+    elif seeds is not None and no_wait:
+        start_repeats_and_leave(jobs, as_json)
+    elif seeds is not None:
+        client = client_for(spec.storage, cluster, headers, verify) if cluster else None
+        run_repeats(jobs, client, as_json=as_json, quiet=quiet, verbose=verbose)
+    elif no_wait:
+        start_and_leave(jobs[0], as_json, quiet=quiet)
+    else:
+        run_to_end(jobs[0], as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _resume(context: click.Context, run_name: str) -> None:

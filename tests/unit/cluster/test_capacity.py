@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cluster.capacity import ResourceRequest, says_it_cannot_fit, why_it_cannot_fit
+from orchestrator.cluster.capacity import (
+    ResourceRequest,
+    num_at_once,
+    says_it_cannot_fit,
+    why_it_cannot_fit,
+)
 from orchestrator.spec.build import build_spec
 
 counts = st.integers(0, 6).map(float)
@@ -53,3 +58,13 @@ def test_there_is_no_reason_exactly_if_all_workers_can_be_placed(
     reason = why_it_cannot_fit(ResourceRequest(workers, {"CPU": each}), [{"CPU": n} for n in cpus])
     assert bool(reason) == (sum(int(n // each) for n in cpus) < workers)
     assert bool(reason) == says_it_cannot_fit(reason)
+
+
+@pytest.mark.parametrize(
+    ("workers", "nodes", "number"),
+    [(2, [{"CPU": 4.0}], 2), (1, [{"CPU": 2.0}, {"CPU": 1.0}], 3), (3, [{"CPU": 2.0}], 1)],
+)
+def test_jobs_run_side_by_side_as_far_as_their_workers_fit(
+    workers: int, nodes: list[dict[str, float]], number: int
+) -> None:
+    assert num_at_once(ResourceRequest(workers, {"CPU": 1.0}), nodes) == number
