@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from workers.config import TrainJob
 from workers.data.rows import Rows, ShardData
-from workers.data.target_rules import COMMON_SUMS, Metrics, TargetRules
+from workers.data.targets.target_rules import COMMON_SUMS, Metrics, TargetRules
 from workers.errors import RowAccountError
 from workers.gpu.shard_rows import block_rows
 from workers.models.own.step import evaluating

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from workers.config import TrainJob
 from workers.data.rows import Batch
-from workers.data.rules import rules_for
-from workers.data.target_rules import TargetRules
+from workers.data.targets.rules import rules_for
+from workers.data.targets.target_rules import TargetRules
 from workers.models.noise import NoiseSource
 from workers.models.sequences import hidden_outputs, model_outputs
 

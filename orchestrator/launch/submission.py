@@ -111,6 +111,10 @@ class Submission:
     def warnings(self) -> list[str]:
         """Return what will work, but not as well as one might think."""
         warnings = list(self.about_model)
+        if self.launcher.mode == runs.LOCAL and self.spec.env.pip:
+            warnings.append(
+                "env.pip is installed for workers on Ray; --local has the packages of this Python"
+            )
         _, most = self.spec.scaling.worker_range
         per_worker = self.spec.scaling.cpus_per_worker
         wanted = most * (1 if per_worker == "auto" else per_worker)

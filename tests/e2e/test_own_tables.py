@@ -57,3 +57,10 @@ def test_a_run_does_not_go_on_with_rows_that_changed(rnnjob: Cli, tmp_path: Path
     assert f"the rows of parquet:{tmp_path}/recordings have changed" in resumed.cause
     gestures(tmp_path / "recordings")
     assert rnnjob("resume", run_id, "--local", "--set", "limits.steps=null").exit_code == 0
+
+
+def test_inspect_of_rows_that_cannot_be_trained_on_is_exit_2(rnnjob: Cli, tmp_path: Path) -> None:
+    gestures(tmp_path / "recordings")
+    done = rnnjob("data", "inspect", "recordings", "--target", "nothing", "--json")
+    assert done.exit_code == 2
+    assert "nothing" in done.json["problems"][0]["cause"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from workers.config import TrainJob
 from workers.data.rows import Batch, Rows, empty_batch, padded_to_longest
-from workers.data.target_rules import TargetRules
+from workers.data.targets.target_rules import TargetRules
 from workers.gpu.lane import FixedNoise, Lane
 from workers.gpu.queues import CudaQueue, Queue
 from workers.models.sequences import hidden_outputs

@@ -1,5 +1,6 @@
 """The command `rnnjob data inspect`."""
 
+import sys
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ from orchestrator.cli.data.table_flags import table_options, table_options_from
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.output import Styled, echo, one_line, print_json
+from workers.errors import DataError
 
 _WIDTH = 80
 _BAR = 40
@@ -26,6 +28,8 @@ def inspect_command(
     """Show what is in Parquet files, and whether they can be trained on.
 
     URI: a file, a folder, or files that match a pattern, on this machine or any storage.
+
+    The exit code is 2 if they cannot be trained on as they are.
     """
     from orchestrator.datasets.options import TABLE_PREFIX
     from orchestrator.datasets.tables.inspect import inspect_tables
@@ -36,6 +40,8 @@ def inspect_command(
         print_json(content)
     else:
         _show(content)
+    if content["problems"]:
+        sys.exit(DataError.exit_code)
 
 
 def _show(content: dict[str, Any]) -> None:

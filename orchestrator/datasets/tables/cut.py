@@ -17,10 +17,11 @@ from orchestrator.datasets.tables.files import Tables
 from orchestrator.datasets.tables.kinds import input_kind, target_kind
 from orchestrator.datasets.tables.scan import Scan
 from orchestrator.datasets.tables.spool import Spool
-from workers.data.encode import encode_lists, encode_targets
+from workers.data.encode import encode_lists
 from workers.data.kinds import SPLITS, DataShape
 from workers.data.kinds.inputs import MAX_VALUES, SequenceInput, VectorInput
 from workers.data.shard_schema import shard_schema
+from workers.data.targets.encode import encode_targets
 from workers.errors import InputError
 
 _GROUP_BYTES = 2**24

@@ -73,10 +73,10 @@ def _scan(scan: Scan, options: TableOptions, found: Json) -> None:
         split: {"rows": scan.splits[split].spool.num_rows, "how": how.get(split)}
         for split in SPLITS
     }
-    counts = {split: scan.splits[split].classes for split in SPLITS}
+    counts = scan.targets.classes
     classes = sorted({value for each in counts.values() for value in each})
     found["classes"] = [
-        {"class": class_name(value), **{split: counts[split][value] for split in SPLITS}}
+        {"class": class_name(value), **{split: counts[split].get(value, 0) for split in SPLITS}}
         for value in classes
     ]
     target = target_kind(scan)

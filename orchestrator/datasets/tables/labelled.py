@@ -6,10 +6,11 @@ from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.datasets.tables.files import TableFile, Tables, find_tables, reading
 from orchestrator.datasets.tables.schema import type_of
 from orchestrator.datasets.tables.splits import split_of
-from workers.data.encode import encode_inputs, encode_targets
+from workers.data.encode import encode_inputs
 from workers.data.kinds import DataShape, ImageInput
 from workers.data.numbers import Where
 from workers.data.shard_schema import shard_schema
+from workers.data.targets.encode import encode_targets
 from workers.errors import InputError
 
 _SPLIT = "split"

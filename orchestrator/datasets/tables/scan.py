@@ -5,7 +5,7 @@ N rows, M time steps of all of them, F features.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +20,13 @@ from orchestrator.datasets.tables.roles import find_roles
 from orchestrator.datasets.tables.schema import check_alike
 from orchestrator.datasets.tables.splits import SplitRule, split_of
 from orchestrator.datasets.tables.spool import Spool
-from workers.data.encode import class_values, number_values, target_values
 from workers.data.kinds import SPLITS
 from workers.data.numbers import Where, decoded
 from workers.data.sequences import Sequences, as_lists, ragged, tokens, truncated, vectors
+from workers.data.targets.tallies import TALLIES
 from workers.errors import DataError
 
 _MOST_FEATURES = 2**13
-_MOST_CLASSES = 1000
-"""The confusion matrix has the square of it."""
 _MOST_TOKENS = 2**20
 
 
@@ -39,9 +37,6 @@ class Scanned:
     spool: Spool
     shortest: int = 2**62
     longest: int = 0
-    classes: Counter[str | int | bool] = field(default_factory=Counter)
-    first_of_class: dict[str | int | bool, str] = field(default_factory=dict)
-    """In which row each class is first."""
 
 
 class Scan:
@@ -68,6 +63,7 @@ class Scan:
         self._first_file = main.files[0]
         self._schema = _schema(main, self._first_file)
         self.roles = find_roles(self._schema, options, as_tokens)
+        self.targets = TALLIES[self.roles.task](self.roles.target)
         self.splits = {split: Scanned(Spool(scratch / f"{split}.arrow")) for split in SPLITS}
         self.token_counts: Counter[str | int] = Counter()
         self.num_features = 0
@@ -126,11 +122,7 @@ class Scan:
         else:
             whole = vectors(inputs, roles.inputs, options.missing, where)
             self._check_width(whole, where)
-        values = target_values(table[roles.target], roles.target, where)
-        if roles.task == "regression":
-            targets = pa.array(number_values(values, roles.target, where))
-        else:
-            targets = class_values(values, roles.target, where)
+        targets = self.targets.values(table[roles.target], where)
         split_N = self.rule.splits_of(table, whole, targets, where, only)
         cut = truncated(whole, options.max_length, options.truncate, roles.inputs[0], where)
         return pa.record_batch({"inputs": as_lists(cut), "target": targets}), split_N
@@ -162,17 +154,14 @@ class Scan:
         flat = inputs.flatten()
         if split == "train" and self.roles.is_tokens:
             self.token_counts.update(_counts(flat))
-            _limit("tokens", len(self.token_counts), _MOST_TOKENS, self.roles.inputs[0])
+            if len(self.token_counts) > _MOST_TOKENS:
+                raise DataError(
+                    f"column '{self.roles.inputs[0]}' has more than {_MOST_TOKENS:,} tokens",
+                    "name another column, or put values together into fewer",
+                )
         elif split == "train" and self.moments is not None:
             self.moments.add(flat.to_numpy().reshape(-1, self.num_features))
-        if self.roles.task == "regression":
-            return
-        counts = _counts(targets)
-        scanned.classes.update(counts)
-        _limit("classes", len(scanned.classes), _MOST_CLASSES, self.roles.target)
-        for value in counts.keys() - scanned.first_of_class.keys():
-            row = index_N[targets.index(pa.scalar(value, targets.type)).as_py()]
-            scanned.first_of_class[value] = where(int(row))
+        self.targets.add(split, targets, lambda row: where(int(index_N[row])))
 
 
 def _num_rows(tables: Tables) -> int:
@@ -199,12 +188,3 @@ def _counts(values: pa.Array) -> dict[str | int | bool, int]:
         counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True
     )
     return dict(found)
-
-
-def _limit(what: str, number: int, most: int, column: str) -> None:
-    if number > most:
-        task = " If it is a number to predict: --task regression" if what == "classes" else ""
-        raise DataError(
-            f"column '{column}' has more than {most:,} {what}",
-            f"name another column, or put values together into fewer.{task}",
-        )

@@ -172,9 +172,14 @@ class SplitRule:
                 "put all rows of a group into one split, or --set dataset.group=null",
             )
 
+    @property
+    def key_column(self) -> str | None:
+        """The column whose hash decides the split of a row; None if it is the row's content."""
+        return self.roles.group or self.roles.id
+
     def described(self) -> Mapping[str, str]:
         """Return, for each split, how its rows were told from others, for the record."""
-        column = self.roles.group or self.roles.id
+        column = self.key_column
         by = "the row's content" if column is None else f"column '{column}'"
         told = {"train": "the other rows"}
         for split in SPLITS:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.unit.simulated import on_workers, single, tiny_job, tiny_shape, tiny_split
 from workers.config import TrainJob
-from workers.data.class_target import per_class
+from workers.data.targets.class_rules import per_class
 from workers.errors import RowAccountError
 from workers.evaluate import Evaluation, evaluate
 from workers.models.recurrent import build_model

@@ -1,6 +1,6 @@
 """The kinds of targets: what a job learns to say of a row.
 
-What a kind means for training is in `workers.data.rules`. Imports no torch.
+What a kind means for training is in `workers.data.targets.rules`. Imports no torch.
 """
 
 from collections.abc import Mapping

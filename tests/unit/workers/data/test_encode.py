@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from workers.data.encode import encode_inputs, encode_targets
+from workers.data.encode import encode_inputs
 from workers.data.kinds import (
     UNKNOWN,
     ClassTarget,
@@ -14,6 +14,7 @@ from workers.data.kinds import (
 )
 from workers.data.shard_schema import shard_schema
 from workers.data.tables import rows_from_table
+from workers.data.targets.encode import encode_targets
 from workers.errors import DataError
 
 VECTORS = VectorInput(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tests.unit.simulated import tiny_job
 from tests.unit.workers.data.data_sets import CLASSES, NUMBER, VECTORS, shape_of
 from workers.config import TrainJob
-from workers.data.target_rules import Metrics
+from workers.data.targets.target_rules import Metrics
 from workers.pieces import rules_of
 
 OUTPUTS = torch.randn(13, 2, generator=torch.Generator().manual_seed(0))

@@ -21,7 +21,7 @@ from tests.unit.workers.data.data_sets import (
 )
 from workers.config import ModelConfig
 from workers.data.kinds import PADDING
-from workers.data.rules import rules_for
+from workers.data.targets.rules import rules_for
 from workers.models.recurrent import RecurrentNetwork, build_model
 
 VECTOR_SHAPE, TOKEN_SHAPE = shape_of(VECTORS, CLASSES), shape_of(TOKENS, CLASSES)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.data.kinds import NumberTarget
-from workers.data.target_rules import COMMON_SUMS, Metrics
+from workers.data.targets.target_rules import COMMON_SUMS, Metrics
 
 _LOSSES: dict[str, Callable[..., Tensor]] = {
     "mse": F.mse_loss,

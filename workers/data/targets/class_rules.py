@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.data.kinds import ClassTarget
-from workers.data.target_rules import COMMON_SUMS, Metrics
+from workers.data.targets.target_rules import COMMON_SUMS, Metrics
 
 
 class ClassRules:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from workers.data.class_target import ClassRules
 from workers.data.kinds import ClassTarget, DataShape, NumberTarget
-from workers.data.number_target import NumberRules
-from workers.data.target_rules import TargetRules
+from workers.data.targets.class_rules import ClassRules
+from workers.data.targets.number_rules import NumberRules
+from workers.data.targets.target_rules import TargetRules
 
 ClassWeights = Literal["none", "balanced"] | Mapping[str, float]
 
