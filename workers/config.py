@@ -248,6 +248,10 @@ class TrainJob(Config):
     checkpoint: CheckpointConfig
     log: LogConfig
     cpus_per_worker: PositiveInt
+    owner_term: NonNegativeInt = 0
+    """The term of the run's owner, for which the workers write; 0 if nobody else can own the run.
+    See `workers.records.owners`."""
+    owner_token: str = ""
     stop_after_steps: PositiveInt | None = None
     """The run stops after so many steps in all; see `limits.steps` of the spec."""
 

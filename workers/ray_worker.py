@@ -24,6 +24,7 @@ from workers.config import SPLITS, TrainJob
 from workers.data.rows import ShardData
 from workers.data.tables import rows_from_table
 from workers.errors import DataError, SharedError
+from workers.records.owners import Fence
 from workers.records.run_folder import RunFolder, StopPoller, StopRequest
 from workers.records.run_log import RunLog, log_to
 from workers.shards.order import hosted_shards
@@ -83,7 +84,7 @@ class RayWorker:
         self.shards = hosted_shards(job.data.num_shards, self.world_size, self.rank)
         self._job = job
         self._collectives = Collectives(job.data.num_shards, self.world_size)
-        self._poll_stop = StopPoller(RunFolder.at(job.run_uri))
+        self._poll_stop = StopPoller(RunFolder.at(job.run_uri), Fence.of(job).check)
         self._watches_for_preemption = (
             os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
         )

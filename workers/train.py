@@ -40,6 +40,7 @@ from workers.models.own.installed import code_of
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.pieces import rules_of
 from workers.records.metrics_log import MetricsLog, RecordSink
+from workers.records.owners import Fence
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.shard_threads import ShardThreads
 from workers.shards.held_rows import HeldRows
@@ -98,6 +99,7 @@ class _Loop:
     def __init__(self, job: TrainJob, worker: Worker, threads: ShardThreads) -> None:
         self.job, self.worker, self.threads = job, worker, threads
         self.run = RunFolder.at(job.run_uri).with_retries()
+        self.fence = Fence.of(job)
         self.progress = Progress()
         self.best: Weights = {}
         self.log: MetricsLog | None = None
@@ -117,12 +119,18 @@ class _Loop:
 
     def open_records(self, stack: contextlib.ExitStack, sink: RecordSink | None) -> None:
         """On worker 0: open metrics and checkpoints. `stack` closes them in the right order."""
+        self.fence.check()
         self.saver = Saver(self.run, self.job.checkpoint, self._checkpoint)
-        later = self.saver.write_if_idle
-        self.log = stack.enter_context(MetricsLog(self.run, self.progress.step, sink, later))
-        # The metrics must reach the storage before the checkpoint.
-        self.saver.before_each_write = self.log.flush
+        later, check = self.saver.write_if_idle, self.fence.check
+        self.log = stack.enter_context(MetricsLog(self.run, self.progress.step, sink, later, check))
+        self.saver.before_each_write = self._before_checkpoint
         stack.enter_context(self.saver)
+
+    def _before_checkpoint(self) -> None:
+        """The metrics must reach the storage before the checkpoint, which only an owner writes."""
+        self.fence.check()
+        assert self.log
+        self.log.flush()
 
     def restore(self) -> None:
         """Load the newest checkpoint that worker 0 finds. All workers load the same one."""
@@ -341,6 +349,7 @@ class _Loop:
             load_weights(self.model, self.best)
         weights = weights_of(self.model)
         if self.worker.rank == 0:
+            self.fence.check()
             self.run.storage.write(self.run.MODEL, model_file(weights, self.job))
         head_rows = self.job.data.test_head_rows
         evaluation = self._evaluate("test", head_rows)

@@ -14,13 +14,14 @@ import time
 
 from orchestrator import runs
 from orchestrator.driver.environment import DriverEnvironment
-from orchestrator.driver.execute import Owner, execute
+from orchestrator.driver.execute import Start, execute
 from orchestrator.driver.ray_trainer import RayTrainer
 from workers import secrets
-from workers.errors import StorageError
+from workers.errors import JobError, StorageError
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.records.run_log import RunLog, log_to
 
+log = logging.getLogger(__name__)
 _SIGTERM = StopRequest("terminated by SIGTERM")
 _PARENT_POLL_S = 1.0
 _SETTINGS = {
@@ -58,18 +59,25 @@ def main(run_uri: str, job_id: str = "") -> int:
         watch.start()
     # On this machine the launcher sends what the driver prints to the same file.
     handler = logging.StreamHandler() if told.ray_dir else RunLog(run, "driver")
-    owner = Owner(
+    start = Start(
         job_id,
         runs.parent_process(told.parent_pid) if told.parent_pid else {},
         told.previous_death,
+        _end_process,
     )
     try:
         with log_to(handler):
-            return execute(run, RayTrainer(told.ray_dir, told.code_dir), owner).exit_code or 0
+            return execute(run, RayTrainer(told.ray_dir, told.code_dir), start).exit_code or 0
     finally:
         if told.ray_dir:
             # The launcher removes the folder, too, but it may be gone.
             shutil.rmtree(told.ray_dir, ignore_errors=True)
+
+
+def _end_process(error: JobError) -> None:
+    """End this process here and now, and with it the workers, since the run is lost to it."""
+    log.error("%s", error.cause)
+    os._exit(error.exit_code)
 
 
 def _stop_on_sigterm(run: RunFolder) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import runs
 from orchestrator.driver.environment import SUBMIT_DIR
-from orchestrator.driver.status_updater import StatusUpdater, end_process, keep_process
+from orchestrator.driver.status_updater import StatusUpdater
 from orchestrator.runs import RunStatus
 from orchestrator.runs.outcome import write_outcome
 from orchestrator.runs.provenance import provenance
@@ -26,9 +26,13 @@ from workers.errors import (
     JobError,
     JobStoppedError,
     NoSuchRunError,
+    RunHeldError,
     StorageError,
+    TakenOverError,
     WorkerFailedError,
 )
+from workers.records.owners import Fence
+from workers.records.ownership import Ownership, take_for_job
 from workers.records.run_folder import DRIVER, RunFolder, StopRequest
 
 if TYPE_CHECKING:
@@ -61,42 +65,40 @@ class Trainer(Protocol):
 
 
 @dataclass(frozen=True)
-class Owner:
-    """What tells whether a run belongs to this process."""
+class Start:
+    """For what a process that runs a job was started."""
 
     job_id: str = ""
-    """The id that the run's status has for the job of this process."""
+    """The id of the job, if it is not the run's own."""
     parent: Mapping[str, Any] = field(default_factory=dict)
     """`runs.parent_process()` of the process that starts this one again, if there is one."""
     previous_death: str = ""
     """What ended the process that ran the job before this one; empty if this is the first."""
-
-    def owns(self, status: RunStatus) -> bool:
-        """Return False if the run was given up, or resumed as another job, before this process
-        began."""
-        if status.job_id != self.job_id or status.has_outcome:
-            return False
-        return not self.previous_death or status.keeper_pid == self.parent.get("keeper_pid")
+    when_lost: Callable[[JobError], None] = lambda error: None
+    """Called in another thread once the run is another's, or its folder was deleted. What this
+    process still does for the run ends by itself, once it is about to write."""
 
 
-def execute(run: RunFolder, trainer: Trainer, owner: Owner | None = None) -> RunStatus:
-    """Run a job and leave its status, provenance, result and report in the run folder.
+def execute(run: RunFolder, trainer: Trainer, start: Start | None = None) -> RunStatus:
+    """Take up a run, run its job and leave its status, provenance, result and report there.
 
     What goes wrong with the job is never raised: it is in the status that this returns. If the run
-    belongs to another process by now, nothing is done and its present status is returned.
+    has ended, or belongs to another process, nothing of it is changed.
     """
-    run, owner = run.with_retries(), owner or Owner()
+    run, start = run.with_retries(), start or Start()
     status = RunStatus(run.run_id, runs.FAILED)
     try:
         current = runs.read_status(run)
-        if not owner.owns(current):
-            log.error("the run was given up or taken over before this process began: leaving it")
+        if current.has_outcome:
+            log.error("the run ended before this process began: %s", current.state)
             return current
-        status = _begin(run, current, owner)
-        return _train_and_write_outcome(run, trainer, status)
-    except (StorageError, NoSuchRunError) as error:
-        # The outcome itself cannot be written. A follower finds a run without one.
-        log.info("%s", error.cause)
+        owner = take_for_job(run, current.mode, start.job_id or run.run_id)
+        with Ownership(run, owner, start.when_lost) as ownership:
+            status = _begin(run, current, start)
+            return _train_and_write_outcome(run, trainer, status, ownership.fence)
+    except (StorageError, NoSuchRunError, RunHeldError, TakenOverError) as error:
+        # The outcome itself cannot be written. A follower finds a run without one, or another's.
+        log.error("%s", error.cause)
         return replace(
             status,
             state=runs.FAILED,
@@ -106,24 +108,24 @@ def execute(run: RunFolder, trainer: Trainer, owner: Owner | None = None) -> Run
         )
 
 
-def _begin(run: RunFolder, current: RunStatus, owner: Owner) -> RunStatus:
+def _begin(run: RunFolder, current: RunStatus, start: Start) -> RunStatus:
     """Write down that this process runs the job now, and remove an earlier outcome."""
     status = replace(
         current,
         attempt=_num_attempts(run),
-        state=runs.RESTARTING if owner.previous_death else runs.PENDING,
-        reason=owner.previous_death,
+        state=runs.RESTARTING if start.previous_death else runs.PENDING,
+        reason=start.previous_death,
         cure="",
         error="",
         exit_code=None,
         ended_at=None,
-        **{"keeper_pid": None, "keeper_started": None, **owner.parent},
+        **{"keeper_pid": None, "keeper_started": None, **start.parent},
         **runs.this_process(),
     )
     runs.write_status(run, status)
     run.forget_outcome()
-    if owner.previous_death:
-        run.note_failure(owner.previous_death, DRIVER)
+    if start.previous_death:
+        run.note_failure(start.previous_death, DRIVER)
     return status
 
 
@@ -132,11 +134,11 @@ def _provenance(plan: Plan, mode: str) -> dict[str, Any]:
     return provenance(plan.job, mode, _submit_dir(), origin)
 
 
-def _train_and_write_outcome(run: RunFolder, trainer: Trainer, status: RunStatus) -> RunStatus:
+def _train_and_write_outcome(
+    run: RunFolder, trainer: Trainer, status: RunStatus, fence: Fence
+) -> RunStatus:
     started = time.time()
-    is_local = status.mode == runs.LOCAL
-    # The follower of a --local run is in this process, and writes the end of an interrupted run.
-    updater = StatusUpdater(run, status, keep_process if is_local else end_process)
+    updater = StatusUpdater(run, status, fence)
     plan: Plan | None = None
     result: TrainResult | None = None
     outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0, "reason": ""}
@@ -146,8 +148,9 @@ def _train_and_write_outcome(run: RunFolder, trainer: Trainer, status: RunStatus
         updater.limit_s = parse_duration(spec.limits.time) if spec.limits.time else None
         with trainer, updater:
             trainer.wait_for_capacity(run, spec, updater.say)
-            fewest_workers = 1 if is_local else spec.scaling.worker_range[0]
+            fewest_workers = 1 if status.mode == runs.LOCAL else spec.scaling.worker_range[0]
             plan = make_plan(run, spec, fewest_workers, trainer.resolve_precision)
+            plan = plan.owned_by(fence.term, fence.token)
             run.write_json(run.DATA, plan.job.data.model_dump(mode="json"))
             run.write_json(run.PROVENANCE, _provenance(plan, status.mode))
             result = trainer.train(plan)
@@ -166,6 +169,7 @@ def _train_and_write_outcome(run: RunFolder, trainer: Trainer, status: RunStatus
             "error": type(error).__name__,
         }
     status = replace(updater.status, ended_at=time.time(), **outcome)
+    fence.check()
     log.info("%s", f"{status.state}: {status.reason}" if status.reason else status.state)
     return write_outcome(run, plan.job if plan else None, result, status, started)
 

@@ -53,6 +53,7 @@ class LocalTrainer:
         import torch
 
         from workers.data.tables import rows_from_table
+        from workers.records.owners import Fence
         from workers.train import train
         from workers.worker import SingleProcessWorker
 
@@ -66,6 +67,6 @@ class LocalTrainer:
                 split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS
             }
 
-        stop = StopPoller(RunFolder.at(job.run_uri))
+        stop = StopPoller(RunFolder.at(job.run_uri), Fence.of(job).check)
         device = torch.device("cuda" if plan.spec.scaling.gpus_per_worker else "cpu")
         return train(job, SingleProcessWorker(job.data.num_shards, load_shard, stop, device))

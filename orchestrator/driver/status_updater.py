@@ -2,47 +2,32 @@
 
 import contextlib
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from orchestrator import runs
 from orchestrator.runs import RunStatus
 from orchestrator.units import show_duration
-from workers.errors import NoSuchRunError, StorageError
+from workers.errors import NoSuchRunError, StorageError, TakenOverError
+from workers.records.owners import Fence
 from workers.records.run_folder import PREEMPTION, RESUME, MetricsTail, RunFolder, StopRequest
 from workers.storage.typed_json import Json
 
 log = logging.getLogger(__name__)
-_TAKEN_OVER_EXIT = 5
-
-
-def end_process() -> None:
-    """End this process here and now. The workers of a driver end with it."""
-    os._exit(_TAKEN_OVER_EXIT)
-
-
-def keep_process() -> None:
-    """Do nothing: only the updater ends."""
 
 
 class StatusUpdater:
-    """A context manager around the training of one run, in the process that `status` names.
+    """A context manager around the training of one run, in the process that owns it.
 
     Its thread reads what the workers record and writes the state that follows from it.
     """
 
-    def __init__(
-        self, run: RunFolder, status: RunStatus, when_taken_over: Callable[[], None]
-    ) -> None:
-        """`when_taken_over`: called once the run belongs to another process. This process must
-        write nothing from then on."""
+    def __init__(self, run: RunFolder, status: RunStatus, fence: Fence) -> None:
         self.status = status
         self.limit_s: float | None = None
-        self._run, self._when_taken_over = run, when_taken_over
+        self._run, self._fence = run, fence
         self._tail = MetricsTail(run)
         self._num_failures = len(run.failures())
         self._deadline: float | None = None
@@ -66,6 +51,8 @@ class StatusUpdater:
             self._write(reason=reason)
 
     def _write(self, **changes: Any) -> None:
+        """Raises TakenOverError, or StorageError."""
+        self._fence.check()
         self.status = replace(self.status, **changes)
         runs.write_status(self._run, self.status)
 
@@ -73,31 +60,20 @@ class StatusUpdater:
         has_asked = False
         while not self._done.wait(self._run.poll_s):
             # A storage that fails ends the training, which then says why.
-            with contextlib.suppress(StorageError):
-                if self._is_taken_over():
-                    log.error("another process has taken the run over: leaving it")
-                    self._when_taken_over()
+            with contextlib.suppress(StorageError, NoSuchRunError):
+                try:
+                    self._tell_again_if_taken_for_dead()
+                    self._read_failures()
+                    self._read_starts()
+                    has_asked = has_asked or self._ask_to_stop_if_late()
+                except TakenOverError:
                     return
-                self._read_failures()
-                self._read_starts()
-                has_asked = has_asked or self._ask_to_stop_if_late()
 
-    def _is_taken_over(self) -> bool:
-        """Whether somebody gave this process up, and perhaps resumed the run elsewhere."""
-        try:
-            current = runs.read_status(self._run)
-        except NoSuchRunError:
-            return False  # the run folder was deleted: the next write reports it
-        owner = (current.host, current.pid, current.job_id)
-        if owner != self._this_process or current.state == runs.STOPPED:
-            return True
-        if current.has_outcome:  # an observer that could not see this process took it for dead
+    def _tell_again_if_taken_for_dead(self) -> None:
+        """Write the status again after an observer that could not see this process wrote its
+        end."""
+        if runs.read_status(self._run).has_outcome:
             self._write()
-        return False
-
-    @property
-    def _this_process(self) -> tuple[str, int | None, str]:
-        return self.status.host, self.status.pid, self.status.job_id
 
     def _ask_to_stop_if_late(self) -> bool:
         started = self.status.started_at

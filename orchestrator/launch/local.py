@@ -4,7 +4,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import runs
-from orchestrator.driver.execute import execute
+from orchestrator.driver.execute import Start, execute
 from orchestrator.driver.local_trainer import LocalTrainer, check_gpu
 from workers.errors import InputError
 from workers.records.run_folder import RunFolder
@@ -37,9 +37,10 @@ class LocalLauncher:
         return {}
 
     def submit(self, run: RunFolder) -> None:
+        start = Start(runs.read_status(run).job_id)
         # A daemon thread, so that a second Ctrl-C does not wait for it.
         self._thread = threading.Thread(
-            target=execute, args=(run, LocalTrainer()), name="job", daemon=True
+            target=execute, args=(run, LocalTrainer(), start), name="job", daemon=True
         )
         self._thread.start()
         LocalLauncher._last = run.run_id, self._thread

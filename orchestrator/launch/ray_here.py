@@ -57,7 +57,7 @@ class RayHereLauncher:
         self._noted_at = 0.0
         self._restarts_left = MAX_RESTARTS
         self._program: tuple[str, ...] = ()
-        """The module that is run, with its arguments, instead of the driver of a run."""
+        """The module that is run, with its arguments."""
 
     def check(self, run: RunFolder, spec: "JobSpec", job_id: str) -> dict[str, Any]:
         if spec.scaling.gpus_per_worker:
@@ -65,6 +65,9 @@ class RayHereLauncher:
         return {}
 
     def submit(self, run: RunFolder) -> None:
+        if not self._program:
+            job_id = runs.read_status(run).job_id
+            self._program = ("orchestrator.driver", run.storage.uri, *([job_id] if job_id else ()))
         try:
             self._start(run)
         except OSError as error:
@@ -92,11 +95,7 @@ class RayHereLauncher:
         self._logs.create()
         with self._logs.open_to_append(_LOG) as log:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    *(self._program or ("orchestrator.driver", run.storage.uri)),
-                ],
+                [sys.executable, "-m", *self._program],
                 # Python and Ray look for modules in the working directory first, and a user's
                 # folder may well hold a `workers` of its own.
                 cwd=self._ray_dir,

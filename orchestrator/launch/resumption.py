@@ -1,5 +1,6 @@
 """Take a run that ended up again: where its last checkpoint left it, or beyond its end."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,9 @@ from orchestrator.launch.submission import Submission, fewest_workers, try_own_m
 from orchestrator.runs import RunStatus
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import num_steps, open_data, read_spec
-from workers.errors import InputError
+from workers.errors import InputError, StorageError
+from workers.records.owners import Owner
+from workers.records.ownership import release_claim, revoke, take, wait_until_free
 from workers.records.run_folder import RESUME, RunFolder
 
 _SECTIONS_OF_THE_RESULT = ("dataset", "model", "augment", "training")
@@ -33,21 +36,28 @@ class Resumption(Submission):
     status: RunStatus = field(kw_only=True)
     """What its record said until now."""
     job_id: str = field(kw_only=True)
-    """The id for Ray Jobs, which accepts each id only once, even long after the job was deleted."""
+    """The id of the job. Ray Jobs accepts each id only once, even long after it was deleted."""
+    last_owner: Owner | None = field(kw_only=True)
+    """The owner that the run had when its status was read, and has no more."""
     before: JobSpec = field(kw_only=True)
     """The spec that the run had until now."""
 
     def create_run(self) -> RunFolder:
-        """Make the run ready to be started. Its outcome is kept until the driver begins."""
+        """Make the run ready to be started. Its outcome is kept until the driver begins.
+
+        Raises RunHeldError, and nothing is changed, if somebody took the run up since it was
+        checked.
+        """
         run = self.run
         spec = self.spec_for_launcher()
+        take(run, self.last_owner, self.launcher.mode, self.job_id, is_claim=True)
         is_on_cluster = bool(self.launcher.address)
         queued = replace(
             self.status,
             state=runs.QUEUED,
             mode=self.launcher.mode,
             address=self.launcher.address,
-            job_id=self.job_id if is_on_cluster else "",
+            job_id=self.job_id,
             reason="",
             cure="",
             error="",
@@ -65,10 +75,16 @@ class Resumption(Submission):
         run.forget_stop()
         return run
 
+    def launch(self, run: RunFolder) -> None:
+        super().launch(run)
+        with contextlib.suppress(StorageError):
+            release_claim(run)
+
     def undo(self, run: RunFolder) -> None:
         """Make the run as it was when it had ended."""
         run.storage.write(run.JOB, self.before.to_yaml().encode())
         runs.write_status(run, self.status)
+        revoke(run)  # a driver that was started nevertheless leaves
 
 
 def check_resumption(
@@ -90,7 +106,7 @@ def check_resumption(
         trust_code: whether the code of the run's own model may be run, whoever wrote it.
 
     Raises InputError if the run still runs, has nothing left to do, or would become another run;
-    JobError if the launcher refuses it.
+    RunHeldError if a process holds it; JobError if the launcher refuses it.
     """
     if not status.is_terminal:
         unreachable = status.state == runs.UNREACHABLE
@@ -98,6 +114,7 @@ def check_resumption(
             f"{run.run_id} is {status.state}" + (f": {status.reason}" if unreachable else ""),
             status.cure if unreachable else f"stop it first: {runs.next_command(run, 'stop')}",
         )
+    last_owner = wait_until_free(run)  # who takes it up after this is noticed when it is claimed
     if "storage" in values:
         raise InputError(
             f"{run.run_id} cannot be moved to another storage",
@@ -128,6 +145,7 @@ def check_resumption(
         about_model,
         status=runs.read_status(run),
         job_id=job_id,
+        last_owner=last_owner,
         before=before,
     )
 

@@ -8,6 +8,8 @@ from orchestrator.cluster.ray_jobs_api import STOPPED_BY_OTHERS
 from orchestrator.launch.launcher import Launcher
 from orchestrator.runs import RunStatus
 from orchestrator.runs.outcome import write_outcome
+from workers.records.owners import read_owner
+from workers.records.ownership import revoke
 from workers.records.run_folder import RunFolder, StopRequest
 
 _STOPPED_EXIT = 5
@@ -20,7 +22,9 @@ def record_death(run: RunFolder, launcher: Launcher, status: RunStatus) -> RunSt
     been resumed as another job that lives; then its present status is returned.
     """
     asked_about, status = status.job_id, runs.read_status(run)
-    if status.has_outcome or status.job_id != asked_about:
+    owner = read_owner(run)
+    is_anothers = owner is not None and owner.job_id not in ("", asked_about or run.run_id)
+    if status.has_outcome or status.job_id != asked_about or is_anothers:
         return status
     why = launcher.why_it_ended(run)
     cure = f"see {runs.next_command(run, 'logs')}, or go on: {runs.next_command(run, 'resume')}"
@@ -40,6 +44,7 @@ def record_given_up(run: RunFolder, why: str) -> RunStatus:
     status = runs.read_status(run)
     if status.has_outcome:
         return status
+    revoke(run)
     cure = f"go on elsewhere: {runs.next_command(run, 'resume', '--address', 'URL')}"
     return _write(run, status, runs.STOPPED, _STOPPED_EXIT, f"given up: {why}", cure)
 
@@ -49,6 +54,7 @@ def record_kill(run: RunFolder, request: StopRequest) -> RunStatus:
     status = runs.read_status(run)
     if status.has_outcome:
         return status
+    revoke(run)  # a thread that cannot be ended writes nothing more
     reason = f"{request.reason}, twice: ended at once"
     cure = f"go on from its last checkpoint: {runs.next_command(run, 'resume')}"
     return _write(run, status, runs.STOPPED, request.exit_code, reason, cure)

@@ -9,6 +9,8 @@ from orchestrator import runs
 from orchestrator.launch.launcher import Launcher
 from orchestrator.observe.endings import record_death, record_kill
 from orchestrator.runs import RunStatus
+from workers.errors import GoneError, NoSuchRunError, TakenOverError
+from workers.records.owners import read_owner, taken_over
 from workers.records.run_folder import MetricsTail, RunFolder, StopRequest
 from workers.storage.typed_json import Json
 
@@ -32,14 +34,17 @@ class View(Protocol):
 
 
 def follow(run: RunFolder, launcher: Launcher, view: View) -> RunStatus:
-    """Follow a job and return its terminal status.
+    """Follow the job that runs now and return its terminal status.
 
     The first Ctrl-C or SIGTERM asks the job to stop with a checkpoint, the second ends it at once.
     If the launcher leaves on an interrupt, the first raises Left instead, unless a second one
     within three seconds asks for the stop.
+
+    Raises TakenOverError once the run belongs to another job, GoneError once it was deleted.
     """
     run = run.with_retries()  # a job in this process would end with it
     tail = MetricsTail(run)
+    job_id = runs.read_status(run).job_id or run.run_id
     interrupts: list[BaseException] = []
     has_asked_to_stop = False
     while True:
@@ -53,7 +58,13 @@ def follow(run: RunFolder, launcher: Launcher, view: View) -> RunStatus:
                 view.note("stopping after this step, with a checkpoint; once more ends it at once")
             # Ask before reading: what a job wrote before it ended must not be missed.
             is_alive = launcher.is_alive(run)
-            status = runs.read_status(run)
+            try:
+                status = _status_of(run, job_id)
+            except (TakenOverError, GoneError):
+                if not is_alive or launcher.leaves_on_interrupt:
+                    raise
+                time.sleep(run.poll_s)  # the job sees it, too, and ends by itself
+                continue
             view.update(status, tail.read())
             if status.has_outcome and (not is_alive or launcher.leaves_on_interrupt):
                 return status
@@ -66,6 +77,19 @@ def follow(run: RunFolder, launcher: Launcher, view: View) -> RunStatus:
                 with contextlib.suppress(KeyboardInterrupt, Terminated):
                     launcher.kill(run)
                 return record_kill(run, _request_for(interrupt))
+
+
+def _status_of(run: RunFolder, job_id: str) -> RunStatus:
+    """Return the status of a run that is still of this job. Raises TakenOverError, GoneError."""
+    owner = read_owner(run)
+    if owner and owner.job_id not in ("", job_id):
+        raise taken_over(run, owner)
+    try:
+        return runs.read_status(run)
+    except NoSuchRunError:
+        if run.storage.exists():
+            raise
+        raise run.storage.gone() from None
 
 
 def _request_for(interrupt: BaseException) -> StopRequest:

@@ -53,7 +53,7 @@ class RunStatus:
     """The parent that starts process `pid` again if it dies. None where there is no such parent."""
     keeper_started: float | None = None
     job_id: str = ""
-    """The id that Ray Jobs has for the run. Empty where it is the run's own id."""
+    """The id of the job that runs it, also for Ray Jobs. Empty where it is the run's own id."""
     submitted_at: float | None = None
     queued_at: float | None = None
     """When the run was submitted or resumed last."""

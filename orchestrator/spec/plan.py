@@ -1,7 +1,7 @@
 """From a spec to what training needs: the data set opened, and everything decided that was open."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.datasets.prepare import prepare
@@ -27,6 +27,11 @@ class Plan:
     job: TrainJob
     """The part of the spec that workers read."""
     data: PreparedData
+
+    def owned_by(self, term: int, token: str) -> "Plan":
+        """Return the plan for workers that write for this owner of the run; see `Fence`."""
+        owned = self.job.model_copy(update={"owner_term": term, "owner_token": token})
+        return replace(self, job=owned)
 
 
 def read_spec(run: RunFolder) -> JobSpec:

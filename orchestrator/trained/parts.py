@@ -88,7 +88,7 @@ class Work:
 
         Raises JobError.
         """
-        run = RunFolder(self.folder)
+        run = RunFolder(self.folder, REQUEST)
         # An earlier driver, whose client was killed, may still be about to write its outcome.
         attempt = secrets.token_hex(6)
         sha256 = hash_of(to_bytes(self.request))

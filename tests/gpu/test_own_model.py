@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
+from tests.unit.folders import empty_run
 from tests.unit.simulated import tiny_job
 from tests.unit.workers.data.data_sets import CLASSES, EQUAL_VECTORS, VECTORS, Loader, shape_of
 from tests.unit.workers.models.own.sources import config
@@ -18,7 +19,6 @@ from workers.models.build import model_of
 from workers.models.compute_copy import ComputeCopy
 from workers.models.own.code import ModelCode, write_code
 from workers.models.own.installed import code_of
-from workers.records.run_folder import RunFolder
 from workers.train import train
 from workers.worker import SingleProcessWorker
 
@@ -34,7 +34,7 @@ def job_of(
     folder: Path, shape: DataShape, precision: str = "fp32", text: str = EXAMPLE
 ) -> TrainJob:
     own = ModelCode({"net.py": text.encode()})
-    run = RunFolder.at(str(folder))
+    run = empty_run(folder)
     run.storage.create()
     write_code(run, own)
     training = {"precision": precision, "global_batch_size": 512}

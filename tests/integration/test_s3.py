@@ -33,6 +33,7 @@ from workers.checkpoints.progress import Progress
 from workers.config import CheckpointConfig, TrainJob
 from workers.errors import (
     DamagedCheckpointError,
+    GoneError,
     InputError,
     RefusedFileError,
     RunExistsError,
@@ -95,7 +96,9 @@ def storage(uri: str) -> Storage:
 
 @pytest.fixture
 def run(storage: Storage) -> RunFolder:
-    return RunFolder(storage.child("run-1"))
+    run = RunFolder(storage.child("run-1"))
+    run.storage.write(run.JOB, b"{}")
+    return run
 
 
 @pytest.fixture
@@ -212,8 +215,23 @@ def test_a_file_cannot_be_created_where_no_server_answers(dead_port: int, port: 
         storage.write_new("a", b"")
 
 
+def test_nothing_comes_back_of_a_run_that_was_deleted(run: RunFolder) -> None:
+    run.write_json(run.STATUS, {})
+    run.storage.delete()
+    for attempt in (
+        lambda: run.write_json(run.STATUS, {}),
+        lambda: run.storage.child("logs").create(),
+        lambda: take(run, None, "cluster", "r"),
+        lambda: run.with_retries().storage.child("checkpoints").write("x", b""),
+    ):
+        with pytest.raises(GoneError, match="/run-1 was deleted meanwhile"):
+            attempt()
+    with log_to(RunLog(run, "worker-0")):
+        logging.getLogger("workers.test").warning("lost")
+    assert not run.storage.exists() and run.storage.list() == []
+
+
 def test_a_run_has_one_owner(run: RunFolder) -> None:
-    run.storage.write(run.JOB, b"{}")
     with ThreadPoolExecutor(4) as pool:
 
         def try_to_take(_: int) -> Owner | None:

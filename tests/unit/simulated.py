@@ -68,7 +68,8 @@ def tiny_job(
     cpus: int = 1,
     fingerprint: str = "a" * 64,
 ) -> TrainJob:
-    """Return a job with 3 steps per epoch, whose run folder is `folder`."""
+    """Return a job with 3 steps per epoch, whose run folder is `folder`, which is created."""
+    folder.mkdir(parents=True, exist_ok=True)
     return TrainJob(
         run_id=folder.name,
         run_uri=str(folder),

@@ -63,6 +63,7 @@ class MetricsLog:
         resumed_at: int,
         sink: RecordSink | None = None,
         defer: Callable[[Flush], None] = _at_once,
+        check_owner: Flush = lambda: None,
     ) -> None:
         """Drop the records after the checkpoint and begin the files. Raises StorageError.
 
@@ -70,8 +71,10 @@ class MetricsLog:
             resumed_at: the step of the checkpoint from which training goes on; 0 without one.
             sink: receives each record.
             defer: runs a slow flush in another thread, one at a time. It may skip a flush.
+            check_owner: raises an error if the run is another process's, whose records a flush on a
+                remote storage would replace.
         """
-        self._sink, self._defer = sink, defer
+        self._sink, self._defer, self._check_owner = sink, defer, check_owner
         records = run.read_metrics()
         self.restart_cost = RestartCost.of(records, resumed_at)
         earlier = [
@@ -117,6 +120,8 @@ class MetricsLog:
 
     def flush(self) -> None:
         """Bring all records so far into the file. Raises StorageError."""
+        if not self._metrics.appends:
+            self._check_owner()
         self._metrics.flush()
         if self._events.appends:
             self._flush_events()

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import get_type_hints
 
-from workers.errors import GoneError, TakenOverError
+from workers.config import TrainJob
+from workers.errors import TakenOverError
 from workers.records.processes import lives
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json, mistyped_key
@@ -123,7 +124,13 @@ class Fence:
 
     run: RunFolder
     term: int
+    """0 if nobody else can own the run."""
     token: str
+
+    @classmethod
+    def of(cls, job: TrainJob) -> "Fence":
+        """Return the fence of a worker."""
+        return cls(RunFolder.at(job.run_uri).with_retries(), job.owner_term, job.owner_token)
 
     def check(self) -> None:
         """Return if the owner of this term still owns the run.
@@ -131,23 +138,18 @@ class Fence:
         Raises TakenOverError if somebody took it over, GoneError if the run folder was deleted,
         StorageError.
         """
+        if not self.term:
+            return
         record = _read_record(self.run, self.term)
         is_last = not self.run.storage.exists(record_name(self.term + 1))
         if record is None and is_last:
-            raise gone(self.run)  # or it is being deleted, and this file went first
+            raise self.run.storage.gone()  # or it is being deleted, and this file went first
         if record is None or record.token != self.token or not is_last:
-            raise _taken_over(self.run)
+            raise taken_over(self.run, read_owner(self.run))
 
 
-def gone(run: RunFolder) -> GoneError:
-    return GoneError(
-        f"the run folder {run.storage.where()} was deleted while the job ran",
-        "nothing is left to go on from: submit the job again",
-    )
-
-
-def _taken_over(run: RunFolder) -> TakenOverError:
-    owner = read_owner(run)
+def taken_over(run: RunFolder, owner: Owner | None) -> TakenOverError:
+    """Return the error of a process whose run has this owner by now."""
     return TakenOverError(
         f"the run was taken over by {owner.describe() if owner else 'another process'}",
         f"follow it there: rnnjob status {run.run_id}",

@@ -19,10 +19,10 @@ from workers.errors import GoneError, JobError, RunHeldError, StorageError, Take
 from workers.records.owners import (
     Fence,
     Owner,
-    gone,
     heartbeat_of,
     read_owner,
     record_name,
+    taken_over,
 )
 from workers.records.processes import start_of
 from workers.records.run_folder import RunFolder
@@ -94,8 +94,6 @@ def take(
         is_claim=is_claim,
         taken_at=time.time(),
     )
-    if not run.storage.exists(run.JOB):
-        raise gone(run)
     if not run.write_new_json(record_name(owner.term), owner.to_json()):
         raise held(run, read_owner(run))
     return owner
@@ -112,10 +110,7 @@ def take_for_job(run: RunFolder, mode: str, job_id: str) -> Owner:
     """
     last = read_owner(run)
     if last is not None and last.job_id != job_id:
-        raise TakenOverError(
-            f"the run was taken over by {last.describe()}, before this job began",
-            f"follow it there: rnnjob status {run.run_id}",
-        )
+        raise taken_over(run, last)
     if last is not None and not last.is_claim:
         last = wait_until_free(run)
     return take(run, last, mode, job_id)
@@ -126,6 +121,16 @@ def release(run: RunFolder, owner: Owner) -> None:
     with contextlib.suppress(JobError):
         Fence(run, owner.term, owner.token).check()
         beat(run, replace(owner, beats=owner.beats + 1, is_released=True))
+
+
+def release_claim(run: RunFolder) -> None:
+    """Say that this process no longer keeps the run for the job that it has started.
+
+    The job's process may have taken the run already, or do so later.
+    """
+    owner = read_owner(run)
+    if owner is not None and owner.is_claim and owner.pid == os.getpid():
+        release(run, owner)
 
 
 def revoke(run: RunFolder) -> None:

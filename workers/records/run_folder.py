@@ -22,6 +22,7 @@
         logs/               the logs of the processes             each process
 """
 
+import copy
 import json
 import math
 import time
@@ -29,7 +30,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from workers.errors import RefusedFileError, StorageError
+from workers.errors import GoneError, RefusedFileError, StorageError
 from workers.records.record_kinds import is_record
 from workers.storage.lines import Line
 from workers.storage.storage import LARGE_BYTES, SMALL_BYTES, Storage
@@ -79,8 +80,9 @@ class RunFolder:
     RAY_TRAIN = ".ray-train"
     """The folder for the files of Ray Train. It is removed when training has ended."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage.confined()
+    def __init__(self, storage: Storage, anchor: str = JOB) -> None:
+        """`anchor`: the file without which a folder on a remote storage counts as deleted."""
+        self.storage = storage.confined().anchored(anchor)
 
     @classmethod
     def at(cls, uri: str) -> "RunFolder":
@@ -90,7 +92,9 @@ class RunFolder:
     def with_retries(self) -> "RunFolder":
         """Return the same folder for a process that keeps the job alive; see
         `Storage.with_retries`."""
-        return RunFolder(self.storage.with_retries())
+        copied = copy.copy(self)
+        copied.storage = self.storage.with_retries()
+        return copied
 
     @property
     def run_id(self) -> str:
@@ -213,18 +217,25 @@ class StopPoller:
     If the storage fails, no error is raised, and the time until the next look doubles.
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self._run = run
+    def __init__(self, run: RunFolder, check_owner: Callable[[], None] = lambda: None) -> None:
+        """`check_owner`: called at each look; its errors are raised unless the storage failed."""
+        self._run, self._check_owner = run, check_owner
         self._every_s = run.poll_s
         self._looked_at = -math.inf
 
     def __call__(self) -> StopRequest | None:
-        """Return the stop request; None if there is none or it is too early to look again."""
+        """Return the stop request; None if there is none or it is too early to look again.
+
+        Raises GoneError, and what `check_owner` raises.
+        """
         if time.monotonic() - self._looked_at < self._every_s:
             return None
         try:
+            self._check_owner()
             request = self._run.stop_request()
             self._every_s = self._run.poll_s
+        except GoneError:
+            raise
         except StorageError:
             request = None
             self._every_s = min(2 * self._every_s, _LONGEST_POLL_S)

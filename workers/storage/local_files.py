@@ -101,6 +101,21 @@ def _kind(mode: int) -> str:
     return "a symbolic link" if stat.S_ISLNK(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
+def make_folders(path: str, top: str) -> bool:
+    """Create a folder and those above it, up to the folder `top`. Return False if that is gone."""
+    missing = []
+    while path != top and not os.path.isdir(path):  # noqa: PTH112
+        missing.append(path)
+        path = path.rpartition("/")[0] or "/"
+    try:
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)  # noqa: PTH102
+    except FileNotFoundError:
+        return False
+    return os.path.isdir(top)  # noqa: PTH112
+
+
 def replace(path: str, data: bytes) -> None:
     """Replace a file atomically: write another file beside it, then rename that one.
 
@@ -108,7 +123,6 @@ def replace(path: str, data: bytes) -> None:
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         temporary.write_bytes(data)
         temporary.replace(target)
@@ -121,7 +135,6 @@ def create(path: str, data: bytes) -> bool:
     """Write a new file atomically. Return False if there is something of that name already."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         temporary.write_bytes(data)
         # Not O_EXCL: a process that is killed would leave an empty file of that name.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from workers.errors import RefusedFileError, StorageError
+from workers.errors import GoneError, RefusedFileError, StorageError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Retries:
         for attempt in itertools.count():
             try:
                 result = operation()
-            except RefusedFileError:
+            except (RefusedFileError, GoneError):
                 raise  # the storage did answer, and it would answer the same
             except StorageError as error:
                 if not self._may_try_again(error):

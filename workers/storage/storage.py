@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from workers.errors import RefusedFileError, StorageError
+from workers.errors import GoneError, RefusedFileError, StorageError
 from workers.storage import lines, local_files, s3_new_object
 from workers.storage.credentials import refuse_credentials
 from workers.storage.lines import Line
@@ -102,6 +102,8 @@ class Storage:
         self._retries: Retries | None = None
         self._boundary: str | None = None
         """The folder out of which no symbolic link is followed."""
+        self._anchor: str | None = None
+        """The file without which nothing is written any more."""
 
     def __repr__(self) -> str:
         return f"Storage({self.where()!r})"
@@ -129,6 +131,24 @@ class Storage:
         copied = copy.copy(self)
         copied._boundary = self._boundary or self._root
         return copied
+
+    def anchored(self, name: str) -> "Storage":
+        """Return the same folder, in which nothing is written once it was deleted.
+
+        A local folder must exist. Of a remote one, which is no more than its files, the file `name`
+        must; it alone is written before it exists. The same holds for the folder's children.
+        """
+        copied = copy.copy(self)
+        copied._anchor = f"{self._root}/{name}"
+        return copied
+
+    def gone(self) -> GoneError:
+        """Return the error of a folder that was deleted while something was to be written there."""
+        top = self._anchor.rpartition("/")[0] if self._anchor else self._root
+        return GoneError(
+            f"{top if self.local_path else f'{self._fs.type_name}://{top}'} was deleted meanwhile",
+            "nothing is left to go on from: begin anew",
+        )
 
     def with_retries(self) -> "Storage":
         """Return the same folder for a process that keeps a job alive.
@@ -194,7 +214,25 @@ class Storage:
 
     def create(self) -> None:
         """Create the folder and its parents. Do nothing if it exists."""
-        self._do("create", "", lambda: self._fs.create_dir(self._path(), recursive=True))
+
+        def create() -> None:
+            self._make_way(f"{self._path()}/")
+            if self.local_path is None:
+                self._fs.create_dir(self._root, recursive=True)
+
+        self._do("create", "", create)
+
+    def _make_way(self, path: str) -> None:
+        """Create the folders above a path that is to be written. Raises GoneError."""
+        if self.local_path:
+            # Step by step, so that a folder that is deleted meanwhile does not come back.
+            top = self._anchor.rpartition("/")[0] if self._anchor else "/"
+            if not local_files.make_folders(path.rpartition("/")[0], top):
+                raise self.gone()
+        elif self._anchor not in (None, path):
+            info = self._fs.get_file_info(self._anchor)
+            if info.type == fs.FileType.NotFound:
+                raise self.gone()
 
     def create_new(self) -> bool:
         """Create the folder. Return False if it exists.
@@ -212,13 +250,19 @@ class Storage:
             return True
         if self.exists():
             return False
-        self.create()
+        self._do("create", "", lambda: self._fs.create_dir(self._root, recursive=True))
         return True
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file atomically: readers see the old content or the new."""
         put = self._put if self.local_path is None else local_files.replace
-        self._do("write", name, lambda: put(self._path(name, follow=False), data))
+
+        def write() -> None:
+            path = self._path(name, follow=False)
+            self._make_way(path)
+            put(path, data)
+
+        self._do("write", name, write)
 
     def write_new(self, name: str, data: bytes) -> bool:
         """Write a whole file atomically, unless there is one of that name.
@@ -230,6 +274,7 @@ class Storage:
         """
         with storage_errors("write", self.where(name)):
             path = self._path(name, follow=False)
+            self._make_way(path)
             if self.local_path:
                 return local_files.create(path, data)
             done = s3_new_object.put_new(self.uri, path, data) if self._is_s3 else None
@@ -262,6 +307,7 @@ class Storage:
 
         def put() -> None:
             path = self._path(name, follow=False)
+            self._make_way(path)
             fs.copy_files(str(source), path, fs.LocalFileSystem(), self._fs)
 
         self._do("write", name, put)

@@ -18,6 +18,7 @@ from orchestrator.driver.parts.computer import Outcome, to_json
 from orchestrator.driver.parts.predict import put_together
 from orchestrator.driver.parts.request import (
     OUTCOME,
+    REQUEST,
     PredictRequest,
     missing_parts,
     read_request,
@@ -54,7 +55,8 @@ def main(folder_uri: str, sha256: str, num_workers: str, attempt: str) -> int:
         watch.start()
     folder = Storage(folder_uri).with_retries()
     # On this machine the launcher sends what the driver prints to the same file.
-    handler = logging.StreamHandler() if told.ray_dir else RunLog(RunFolder(folder), "driver")
+    place = RunFolder(folder, REQUEST)
+    handler = logging.StreamHandler() if told.ray_dir else RunLog(place, "driver")
     try:
         with log_to(handler):
             outcome = _outcome(folder, sha256, int(num_workers), told.ray_dir, stop)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from orchestrator.drill.checkpoint_damage import damage_newest, intact_steps, newest_intact_step
+from tests.unit.folders import empty_run
 from tests.unit.workers.checkpoints.expectations import expected_like
 from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
 from workers.checkpoints.progress import Best, Progress
@@ -26,7 +27,7 @@ def save(run: RunFolder, step: int) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     for step in (10, 20, 30):
         save(run, step)
     return run
@@ -69,5 +70,5 @@ def test_each_kind_of_damage_is_drawn(run: RunFolder) -> None:
 
 
 def test_without_a_checkpoint_there_is_nothing_to_damage(tmp_path: Path) -> None:
-    empty = RunFolder.at(str(tmp_path / "empty"))
+    empty = empty_run(tmp_path / "empty")
     assert damage_newest(empty, 0) is None and newest_intact_step(empty) == 0

@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.drill.fault_schedule import Fault
 from orchestrator.drill.follower import Follower
 from tests.unit.drill.test_verdict import start, step
+from tests.unit.folders import empty_run
 from workers.records.run_folder import RunFolder
 
 START, AGAIN = start(1, 0, 0.0), start(2, 2, 9.0, workers=1)
@@ -18,7 +19,7 @@ def write(run: RunFolder, records: Iterable[dict[str, Any]]) -> None:
 
 
 def test_repeated_steps_are_kept_and_no_record_twice(tmp_path: Path) -> None:
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     follower = Follower(run)
     follower.read()
     assert (follower.step, follower.attempt, follower.workers) == (0, 0, 0)
@@ -34,7 +35,7 @@ def test_repeated_steps_are_kept_and_no_record_twice(tmp_path: Path) -> None:
 
 
 def test_a_fault_is_due_at_its_step_and_never_once_the_run_is_over(tmp_path: Path) -> None:
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     write(run, [START, step(1, 1.0), step(2, 2.0)])
     follower = Follower(run)
     assert follower.wait_for(Fault("worker", 2, 0), is_over=lambda: False)
@@ -42,6 +43,6 @@ def test_a_fault_is_due_at_its_step_and_never_once_the_run_is_over(tmp_path: Pat
 
 
 def test_damage_is_not_due_before_there_is_a_checkpoint(tmp_path: Path) -> None:
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     write(run, [START, step(1, 1.0)])
     assert not Follower(run).wait_for(Fault("storage", 1, 0), is_over=lambda: True)

@@ -1,7 +1,6 @@
 """The execution of a run from its folder to its outcome, with a fake trainer."""
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +10,20 @@ from typing import Any
 import pytest
 
 from orchestrator import runs
-from orchestrator.driver.execute import Owner, execute
+from orchestrator.driver.execute import Start, execute
 from orchestrator.runs import RunStatus
 from orchestrator.spec.plan import Plan
 from tests.unit.fakes import WEIGHTS, FakeTrainer, finished, start_workers, tiny_spec, wait_until
-from workers.errors import DivergedError, JobError, JobStoppedError, ResourcesError, StorageError
+from workers.errors import (
+    DivergedError,
+    JobError,
+    JobStoppedError,
+    ResourcesError,
+    StorageError,
+    TakenOverError,
+)
+from workers.records.owners import Fence, read_owner
+from workers.records.ownership import revoke, take
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.storage.storage import Storage
 from workers.storage.typed_json import Json
@@ -229,43 +237,98 @@ def test_a_run_whose_result_cannot_be_written_has_not_succeeded(run: RunFolder) 
     assert runs.read_status(run) == status
 
 
-def test_a_deleted_run_folder_is_a_failure_and_not_an_exception(
-    run: RunFolder, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("when", ["waiting", "training"])
+def test_nothing_comes_back_of_a_run_folder_that_was_deleted(
+    run: RunFolder, caplog: pytest.LogCaptureFixture, when: str
 ) -> None:
-    caplog.set_level(logging.INFO)
+    def wait(say: Callable[[str], None]) -> None:
+        if when == "waiting":
+            run.storage.delete()
+            say("waiting for 2 CPUs")
 
     def act(run: RunFolder, plan: Plan) -> TrainResult:
         run.storage.delete()
-        assert run.storage.local_path
-        run.storage.local_path.write_text("a file in the way")
         return finished()
 
-    status = execute(run, FakeTrainer(act))
-    assert (status.state, status.exit_code) == ("FAILED", 1)
-    assert "cannot" in status.reason and "run-1" in status.reason
+    status = execute(run, FakeTrainer(act, wait))
+    assert (status.state, status.exit_code) == ("FAILED", 4)
+    assert status.reason.endswith("/run-1 was deleted meanwhile")
+    assert caplog.messages[-1] == status.reason
+    assert not run.storage.exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "owner", "owns"),
+    ("last_owner", "start", "owns"),
     [
-        ({}, Owner(), True),
-        ({"job_id": "r.1"}, Owner("r.1"), True),
-        ({"job_id": "r.1"}, Owner(), False),  # resumed before this process began
-        ({"state": runs.STOPPED, "ended_at": 1.0}, Owner(), False),  # given up before it began
-        ({"keeper_pid": 7}, Owner(parent={"keeper_pid": 7}, previous_death="killed"), True),
-        ({"keeper_pid": 8}, Owner(parent={"keeper_pid": 7}, previous_death="killed"), False),
+        (None, Start(), True),
+        ({"job_id": "run-1.1", "is_claim": True}, Start("run-1.1"), True),
+        ({"job_id": "run-1.1", "is_claim": True}, Start(), False),  # resumed before it began
+        ({"job_id": "run-1.1"}, Start("run-1.1"), False),  # this process lives, and has the run
+        ({"job_id": "run-1", "pid": 0}, Start(previous_death="killed"), True),
+        ({"job_id": "", "pid": 0}, Start(previous_death="killed"), False),  # given up meanwhile
     ],
 )
 def test_a_run_that_belongs_to_another_process_is_left_as_it_is(
-    run: RunFolder, change: dict[str, Any], owner: Owner, owns: bool
+    run: RunFolder, last_owner: dict[str, Any] | None, start: Start, owns: bool
 ) -> None:
-    before = runs.write_status(run, replace(runs.read_status(run), **change))
+    if last_owner is not None:
+        owner = replace(take(run, None, "local", ""), **last_owner)
+        run.write_json("owners/1.json", owner.to_json())
+    before = runs.read_status(run)
     trainer = FakeTrainer()
-    status = execute(run, trainer, owner)
+    status = execute(run, trainer, start)
     assert bool(trainer.seen) == owns
     assert (status.state == runs.SUCCEEDED) == owns
     if not owns:
-        assert runs.read_status(run) == status == before
+        assert runs.read_status(run) == before
+        assert status.exit_code in (2, 5)
+        assert "held by process" in status.reason or "taken over by process" in status.reason
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(run: RunFolder) -> None:
+    ended = replace(runs.read_status(run), state=runs.STOPPED, ended_at=1.0)
+    before = runs.write_status(run, ended)
+    trainer = FakeTrainer()
+    assert execute(run, trainer) == before == runs.read_status(run)
+    assert not trainer.seen and not run.storage.exists("owners")
+
+
+def test_a_run_is_released_at_its_end(run: RunFolder) -> None:
+    execute(run, FakeTrainer())
+    owner = read_owner(run)
+    assert owner is not None and (owner.term, owner.is_released, owner.job_id) == (1, True, "run-1")
+
+
+def test_the_workers_are_told_for_which_owner_they_write(run: RunFolder) -> None:
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        owner = read_owner(run)
+        assert owner and (plan.job.owner_term, plan.job.owner_token) == (1, owner.token)
+        Fence.of(plan.job).check()
+        revoke(run)
+        with pytest.raises(TakenOverError):
+            Fence.of(plan.job).check()
+        return finished()
+
+    execute(run, FakeTrainer(act))
+
+
+def test_a_process_that_lost_its_run_writes_no_outcome(run: RunFolder) -> None:
+    lost: list[JobError] = []
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        take(run, read_owner(run), "ray", "run-1.1", is_claim=True)
+        runs.write_status(run, replace(runs.read_status(run), state=runs.QUEUED, host="other"))
+        wait_until(lambda: bool(lost))
+        return finished()
+
+    status = execute(run, FakeTrainer(act), Start(when_lost=lost.append))
+    assert (status.state, status.exit_code) == (runs.FAILED, 5)
+    assert status.reason.startswith(f"the run was taken over by process {os.getpid()} on ")
+    left = runs.read_status(run)
+    assert (left.state, left.host) == (runs.QUEUED, "other")
+    assert not run.storage.exists(run.RESULT)
+    owner = read_owner(run)
+    assert owner and (owner.term, owner.is_released) == (2, False)
 
 
 def test_an_earlier_result_is_removed_when_a_run_begins(run: RunFolder) -> None:
@@ -283,7 +346,7 @@ def test_a_run_fails_when_its_driver_died_too_often(tmp_path: Path) -> None:
     parent = runs.parent_process(os.getppid())
     runs.write_status(run, replace(runs.read_status(run), **parent))
     run.note_failure("worker 1 failed")
-    owner = Owner(parent=parent, previous_death="the driver was killed by SIGKILL")
-    status = execute(run, FakeTrainer(), owner)
+    start = Start(parent=parent, previous_death="the driver was killed by SIGKILL")
+    status = execute(run, FakeTrainer(), start)
     assert (status.state, status.exit_code) == (runs.FAILED, 1)
     assert status.reason == "the driver was killed by SIGKILL: failure 2, and 1 are allowed"

@@ -11,24 +11,23 @@ from orchestrator import runs
 from orchestrator.driver.status_updater import StatusUpdater
 from orchestrator.runs import RunStatus
 from tests.unit.fakes import start_workers, wait_until
+from tests.unit.folders import empty_run
+from workers.errors import TakenOverError
+from workers.records.owners import Fence, read_owner
+from workers.records.ownership import revoke, take
 from workers.records.run_folder import DRIVER, PREEMPTION, RunFolder
-from workers.storage.storage import Storage
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    run = RunFolder(Storage(str(tmp_path / "r")))
+    run = empty_run(tmp_path / "r")
     runs.write_status(run, RunStatus("r", runs.PENDING, **runs.this_process()))
     return run
 
 
-def update_status(
-    run: RunFolder, when_taken_over: Callable[[], None] | None = None
-) -> StatusUpdater:
-    def fail() -> None:
-        raise AssertionError("the run counts as taken over")
-
-    return StatusUpdater(run, runs.read_status(run), when_taken_over or fail)
+def update_status(run: RunFolder) -> StatusUpdater:
+    owner = take(run, read_owner(run), "ray", "r")
+    return StatusUpdater(run, runs.read_status(run), Fence(run, owner.term, owner.token))
 
 
 def state_is(run: RunFolder, state: str) -> Callable[[], bool]:
@@ -77,18 +76,16 @@ def test_a_start_with_another_number_of_workers_and_no_failure_is_a_resize(run: 
 def test_an_updater_whose_run_was_given_up_or_taken_over_writes_nothing_more(
     run: RunFolder,
 ) -> None:
-    for change in (
-        {"state": runs.STOPPED, "ended_at": 1.0, "reason": "given up"},
-        {"state": runs.PENDING, "host": "elsewhere", "pid": 1},
-        {"state": runs.QUEUED, "job_id": "r.1"},
-    ):
-        runs.write_status(run, RunStatus("r", runs.PENDING, **runs.this_process()))
-        left: list[bool] = []
-        with update_status(run, lambda left=left: left.append(True)):  # type: ignore[misc]
-            now = replace(runs.read_status(run), **change)  # type: ignore[arg-type]
-            runs.write_status(run, now)
-            wait_until(lambda left=left: bool(left))  # type: ignore[misc]
-        assert runs.read_status(run) == now
+    with update_status(run) as updater:
+        start_workers(run)
+        revoke(run)
+        now = replace(runs.read_status(run), state=runs.STOPPED, ended_at=1.0)
+        runs.write_status(run, now)
+        run.note_failure("worker 1 was killed")
+        time.sleep(3 * run.poll_s)
+        with pytest.raises(TakenOverError):
+            updater.say("waiting for 2 CPUs")
+    assert runs.read_status(run) == now
 
 
 def test_a_live_process_that_was_recorded_as_dead_writes_its_status_again(run: RunFolder) -> None:

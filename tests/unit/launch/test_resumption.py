@@ -1,6 +1,7 @@
 """A run that has ended is resumed."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from orchestrator.spec.plan import make_plan
 from orchestrator.spec.tree import SpecError
 from tests.unit.fakes import FakeLauncher, tiny_spec
 from tests.unit.runs.whole_records import step
-from workers.errors import ClusterError, InputError
+from workers.errors import ClusterError, InputError, RunHeldError
 from workers.records.run_folder import DRIVER, WORKER, RunFolder, StopRequest
 from workers.storage.storage import Storage
 
@@ -163,7 +164,7 @@ def test_a_longer_run_plans_its_schedule_again_from_its_earlier_end(spec: JobSpe
         set_ended(run, "SUCCEEDED")
         check_resumption(
             run, runs.read_status(run), FakeLauncher(), {"training.epochs": epochs}
-        ).create_run()
+        ).start()
         assert read_spec(run).training.epochs == epochs
         assert read_spec(run).training.earlier_ends == ends
 
@@ -204,6 +205,34 @@ def test_failures_are_counted_from_zero_after_a_resume(spec: JobSpec) -> None:
     assert [entry["kind"] for entry in run.failures()] == ["worker", "driver", "resume", "worker"]
 
 
+def test_of_two_resumes_that_were_checked_the_second_is_refused(spec: JobSpec) -> None:
+    run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
+    set_ended(run)
+    first, second = (
+        check_resumption(run, runs.read_status(run), FakeLauncher(mode=mode), {})
+        for mode in ("ray", "local")
+    )
+    first.start()
+    files = {name: run.storage.read(name) for name in (run.JOB, run.STATUS, run.FAILURES)}
+    with pytest.raises(RunHeldError, match=f"run-1 is held by process {os.getpid()} on .* since "):
+        second.start()
+    assert {name: run.storage.read(name) for name in files} == files
+
+
+def test_a_resume_that_cannot_be_started_holds_the_run_no_more(spec: JobSpec) -> None:
+    class Refusing(FakeLauncher):
+        def submit(self, run: RunFolder) -> None:
+            raise ClusterError("it is full", "wait")
+
+    run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
+    before = set_ended(run)
+    with pytest.raises(ClusterError):
+        check_resumption(run, runs.read_status(run), Refusing(), {}).start()
+    assert runs.read_status(run) == before
+    check_resumption(run, runs.read_status(run), FakeLauncher(), {}).start()
+    assert runs.read_status(run).state == "QUEUED"
+
+
 def test_each_resume_has_its_own_job_id(spec: JobSpec) -> None:
     run = check_new_run(spec, FakeLauncher(), "run-1").create_run()
     for number in (1, 2):
@@ -212,7 +241,7 @@ def test_each_resume_has_its_own_job_id(spec: JobSpec) -> None:
         again = check_resumption(run, runs.read_status(run), launcher, {})
         assert again.job_id == f"run-1.{number}"
         assert launcher.checked_job_ids[-1] == again.job_id, "a plan shows what is sent"
-        again.create_run()
+        again.start()
         status = runs.read_status(run)
         assert (status.job_id, status.address) == (again.job_id, "http://head:8265")
         assert (status.mode, status.pid, status.state) == ("cluster", None, "QUEUED")

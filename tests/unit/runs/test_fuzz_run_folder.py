@@ -21,10 +21,12 @@ from orchestrator.runs.outcome import write_outcome
 from orchestrator.spec.job_spec import JobSpec
 from tests.conftest import Cli
 from tests.unit.fakes import FakeLauncher
+from tests.unit.folders import empty_run
 from tests.unit.hostile import NO_OBJECTS, ODD, changed, damaged, files_in
 from tests.unit.runs.whole_records import epoch, outcome, start, step
 from workers.errors import JobError
 from workers.records.metrics_log import MetricsLog
+from workers.records.owners import Fence
 from workers.records.run_folder import MetricsTail, RunFolder
 from workers.storage.storage import Storage
 
@@ -102,7 +104,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "up").mkdir()
     (tmp_path / "up" / "status.json").write_text(json.dumps({**STATUS, "run_id": "up"}))
-    run = RunFolder(Storage(str(tmp_path / "runs" / RUN_ID)))
+    run = empty_run(tmp_path / "runs" / RUN_ID)
     rewrite(run)
     return run
 
@@ -211,7 +213,7 @@ def test_the_status_updater_survives_any_failures_and_metrics(
     run: RunFolder, failures: list[bytes], metrics: bytes
 ) -> None:
     rewrite(run, status=json.dumps(ALIVE).encode())
-    updater = StatusUpdater(run, runs.read_status(run), when_taken_over=lambda: None)
+    updater = StatusUpdater(run, runs.read_status(run), Fence(run, 0, ""))
     rewrite(run, metrics=metrics, failures=b"\n".join(failures), status=json.dumps(ALIVE).encode())
     updater._read_failures()
     updater._read_starts()
@@ -340,7 +342,7 @@ def test_a_stop_file_cannot_give_a_stopped_job_the_exit_code_of_a_success(
 
 
 def test_the_installed_command_answers_for_damaged_runs(rnnjob: Cli) -> None:
-    run = RunFolder(Storage(str(rnnjob.cwd / "runs" / RUN_ID)))
+    run = empty_run(rnnjob.cwd / "runs" / RUN_ID)
     rewrite(run, status=json.dumps({**STATUS, "reason": "\ud800 [/x]"}).encode(), result=b"[]")
     for command in (("show", RUN_ID), ("status", RUN_ID), ("list",)):
         done = rnnjob(*command)

@@ -12,6 +12,7 @@ from orchestrator.runs import RunStatus
 from orchestrator.runs.report.charts import Series, confusion_table, line_chart
 from orchestrator.runs.report.html import render, write_report
 from orchestrator.runs.result import build_result
+from tests.unit.folders import empty_run
 from tests.unit.simulated import single, tiny_job, tiny_shape
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json
@@ -59,7 +60,7 @@ def trained(folder: Path) -> tuple[Json, list[Json]]:
 
 
 def empty(folder: Path, status: RunStatus) -> Json:
-    run = RunFolder.at(str(folder / "empty"))
+    run = empty_run(folder / "empty")
     return build_result(run, None, None, status, time.time())
 
 
@@ -105,7 +106,7 @@ def test_ids_reasons_and_modes_are_escaped(tmp_path: Path) -> None:
 
 def test_the_report_is_written_into_the_run_folder(tmp_path: Path) -> None:
     result, records = trained(tmp_path)
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     write_report(run, result)
     assert run.storage.read("report.html").decode() == render(result, records)
 

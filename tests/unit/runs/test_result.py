@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.runs import RunStatus
 from orchestrator.runs.result import build_result
+from tests.unit.folders import empty_run
 from tests.unit.simulated import single, tiny_job, tiny_shape
 from workers.config import TrainJob
 from workers.records.run_folder import RunFolder
@@ -92,7 +93,7 @@ def test_the_result_of_a_failed_run_comes_from_its_metrics(job: TrainJob) -> Non
 
 
 def test_a_run_that_never_began_has_a_result_too(tmp_path: Path) -> None:
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     content = build_result(run, None, None, RunStatus("run", "FAILED"), time.time())
     assert (content["epochs"], content["steps"], content["train_rows_seen"]) == (0, 0, 0)
     assert content["samples_per_s"] is None
@@ -101,7 +102,7 @@ def test_a_run_that_never_began_has_a_result_too(tmp_path: Path) -> None:
 
 
 def test_records_without_a_kind_are_ignored(tmp_path: Path) -> None:
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     run.storage.write(run.METRICS, b'{"step": 3}\n')
     content = build_result(run, None, None, RunStatus("run", "FAILED"), time.time())
     assert content["epochs"] == 0

@@ -7,9 +7,9 @@ import yaml
 from orchestrator.spec.build import build_spec
 from orchestrator.trained.model_card import card_files
 from orchestrator.trained.trained_run import TrainedRun
+from tests.unit.folders import empty_run
 from tests.unit.simulated import tiny_job
 from tests.unit.workers.data.data_sets import CLASSES, TOKENS, shape_of
-from workers.records.run_folder import RunFolder
 
 FACTS = {
     "has_lengths": True,
@@ -24,7 +24,7 @@ def files_of(folder: Path, checkpoint: str | None = None) -> dict[str, str]:
     target = CLASSES.model_copy(update={"names": ("a`\n# b", *map(str, range(30)))})
     job = tiny_job(folder, data=shape_of(TOKENS, target))
     spec = build_spec(flags={"dataset.data_dir": "/home/me/mnist"})
-    run = RunFolder.at(str(folder))
+    run = empty_run(folder)
     run.write_json(run.RESULT, {"test_accuracy": 0.5, "validation_accuracy": "none"})
     files = card_files(TrainedRun(run, spec, job, checkpoint), FACTS)
     return {name: content.decode() for name, content in files.items()}

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from orchestrator.driver.torch_trainer import note_failure
+from tests.unit.folders import empty_run
 from tests.unit.simulated import RankWorker, on_workers, tiny_job
 from workers.checkpoints.checkpoint import Checkpoints
 from workers.config import CheckpointConfig, TrainJob
 from workers.records.run_folder import RunFolder
-from workers.storage.storage import Storage
 from workers.train import TrainResult, train
 from workers.worker import Notice
 
@@ -102,7 +102,7 @@ class UnhealthyError(Exception):
 def test_a_preempted_worker_does_not_count_as_a_failure(
     tmp_path: Path, errors: dict[int, Exception], kind: str, reason: str, counted: int
 ) -> None:
-    run = RunFolder(Storage(str(tmp_path)))
+    run = empty_run(tmp_path)
     note_failure(run, errors)
     (entry,) = run.failures()
     assert (entry["kind"], entry["reason"]) == (kind, reason)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.folders import empty_run
 from tests.unit.runs.whole_records import epoch as epoch_record
 from tests.unit.workers.checkpoints.expectations import expected_like
 from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
@@ -16,7 +17,6 @@ from workers.checkpoints.progress import Best, EpochSums, Progress
 from workers.checkpoints.weights import load_optimizer, optimizer_tensors
 from workers.config import CheckpointConfig
 from workers.errors import CheckpointError, StorageError
-from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
 
 JOB = "a" * 64
@@ -41,7 +41,7 @@ EXPECTED = expected_like(at_step(0))
 
 def checkpoints(folder: Path, keep_latest: int = 5, keep_best: int = 1) -> Checkpoints:
     config = CheckpointConfig(keep_latest=keep_latest, keep_best=keep_best)
-    return Checkpoints(RunFolder.at(str(folder)), config)
+    return Checkpoints(empty_run(folder), config)
 
 
 def folder_of(folder: Path, step: int) -> Path:

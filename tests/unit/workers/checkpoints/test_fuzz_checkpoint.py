@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.folders import empty_run
 from tests.unit.hostile import NO_OBJECTS, ODD, damaged, files_in
 from tests.unit.runs.whole_records import epoch
 from tests.unit.workers.checkpoints.expectations import expected_like
@@ -18,7 +19,6 @@ from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
 from workers.checkpoints.progress import Best, EpochSums, Progress
 from workers.config import CheckpointConfig
 from workers.errors import CheckpointError, DamagedCheckpointError
-from workers.records.run_folder import RunFolder
 
 JOB = "a" * 64
 FILES = ("model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json")
@@ -43,7 +43,7 @@ EXPECTED = expected_like(at_step(0))
 @pytest.fixture
 def kept(tmp_path: Path) -> Checkpoints:
     """Checkpoints of the steps 1 and 2. The tests damage the second."""
-    checkpoints = Checkpoints(RunFolder.at(str(tmp_path / "run")), CheckpointConfig(keep_latest=5))
+    checkpoints = Checkpoints(empty_run(tmp_path / "run"), CheckpointConfig(keep_latest=5))
     for step in (1, 2):
         checkpoints.save(at_step(step))
     return checkpoints

@@ -185,7 +185,7 @@ def test_the_owner_of_a_deleted_run_is_told_so(run: RunFolder, short_lease: None
     with kept(run, owner) as lost:
         run.storage.delete()
         wait_for(lambda: lost)
-        with pytest.raises(GoneError, match="was deleted while the job ran") as caught:
+        with pytest.raises(GoneError, match="/r was deleted meanwhile") as caught:
             fence_of(run, owner).check()
         assert caught.value.exit_code == 4
         with pytest.raises(GoneError):
@@ -200,7 +200,7 @@ def test_a_process_of_the_job_follows_its_claim_and_a_process_that_died(run: Run
     assert driver.term == 2
     with pytest.raises(RunHeldError):
         take_for_job(run, "ray", "r.1")
-    with pytest.raises(TakenOverError, match="before this job began"):
+    with pytest.raises(TakenOverError, match="taken over by process"):
         take_for_job(run, "ray", "r.2")
     release(run, driver)
     assert take_for_job(run, "ray", "r.1").term == 3

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.folders import empty_run
 from workers.errors import StorageError
 from workers.models.own.code import MAX_FILE_BYTES, ModelCode, is_safe, read_code, write_code
 from workers.records.run_folder import RunFolder
@@ -15,7 +16,7 @@ CODE = ModelCode({"net/__init__.py": b"", "net/deep/layers.py": b"x = 1\n", "net
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    run = RunFolder.at(str(tmp_path / "run"))
+    run = empty_run(tmp_path / "run")
     run.storage.create()
     write_code(run, CODE)
     return run

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.unit.folders import empty_run
 from tests.unit.simulated import on_workers, shard_of, single, tiny_job, tiny_loader, tiny_shape
 from tests.unit.workers.data.data_sets import (
     CLASSES,
@@ -39,7 +40,7 @@ CPU = torch.device("cpu")
 def own_job(folder: Path, own: ModelCode | None = None, cpus: int = 1, **training: Any) -> TrainJob:
     """A tiny job with a model of its own, whose code is in the run folder."""
     own = own or code(GOOD)
-    run = RunFolder.at(str(folder))
+    run = empty_run(folder)
     run.storage.create()
     write_code(run, own)
     job = tiny_job(folder, training=training, cpus=cpus)
