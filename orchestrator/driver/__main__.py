@@ -22,6 +22,8 @@ from workers.records.run_folder import RunFolder, StopRequest
 from workers.records.run_log import RunLog, log_to
 
 log = logging.getLogger(__name__)
+_CLIENT_GONE = StopRequest("the process that started it is gone")
+_SUPERVISOR_GONE = StopRequest("the supervisor of the driver was killed", 1, grace_s=5.0)
 _SIGTERM = StopRequest("terminated by SIGTERM")
 _PARENT_POLL_S = 1.0
 _SETTINGS = {
@@ -53,8 +55,10 @@ def main(run_uri: str, job_id: str = "") -> int:
     if told.ray_dir:
         # A notice of preemption would be for this machine, and then nobody is left to be told.
         os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    if told.parent_pid:
+        request = _CLIENT_GONE if told.ray_dir else _SUPERVISOR_GONE
         watch = threading.Thread(
-            target=_stop_without_parent, args=(told.parent_pid, run), daemon=True
+            target=_stop_without_parent, args=(told.parent_pid, run, request), daemon=True
         )
         watch.start()
     # On this machine the launcher sends what the driver prints to the same file.
@@ -101,14 +105,16 @@ def _stop_on_sigterm(run: RunFolder) -> None:
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
 
 
-def _stop_without_parent(parent: int, run: RunFolder) -> None:
-    """End a job on a Ray of its own, with a checkpoint, once the process that started it is gone.
+def _stop_without_parent(parent: int, run: RunFolder, request: StopRequest) -> None:
+    """End the job, with a checkpoint, once the process that started this one is gone.
 
-    Nobody else would end that Ray.
+    Nobody else would end a Ray of its own. On a cluster, Ray Jobs has told by then that the job
+    FAILED, and nobody would start this process again.
     """
     while os.getppid() == parent:
         time.sleep(_PARENT_POLL_S)
-    run.ask_to_stop(StopRequest("the process that started it is gone"))
+    log.error("%s", request.reason)
+    run.ask_to_stop(request)
 
 
 if __name__ == "__main__":

@@ -176,12 +176,16 @@ def _train_and_write_outcome(
 
 def _failure(error: JobError) -> dict[str, Any]:
     return {
-        "state": runs.STOPPED if isinstance(error, JobStoppedError) else runs.FAILED,
+        "state": runs.STOPPED if _is_stop(error) else runs.FAILED,
         "exit_code": error.exit_code,
         "reason": error.cause,
         "cure": error.cure,
         "error": type(error).__name__,
     }
+
+
+def _is_stop(error: JobError) -> bool:
+    return isinstance(error, JobStoppedError) and error.exit_code != JobError.exit_code
 
 
 def _submit_dir() -> Path:

@@ -15,6 +15,7 @@ from orchestrator.cluster.capacity import (
     format_resources,
     why_it_cannot_fit,
 )
+from orchestrator.driver.reservation import note_reservation, take_back_reservation
 from orchestrator.runs.hardware import best_precision
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import Plan
@@ -31,8 +32,6 @@ _CAPACITY_POLL_S = 1.0
 _PACKAGES = ("orchestrator", "workers")
 _STATUS_LAG_S = 2.0
 """How much later than it happens status.json may say that workers run."""
-_STOP_GRACE_S = 120.0
-"""A step, an evaluation and a checkpoint should fit. Workers that hang do not end by themselves."""
 _SOME_GPU = 0.01
 """The share of a GPU that a question about it takes. Workers may hold the rest of it."""
 _DATA_CPUS = 2
@@ -71,6 +70,7 @@ class RayTrainer:
         self._check_may_wait = lambda: self._give_up_if_stopped_or_late(run, spec)
         self._connect(spec)
         log.info("connected to Ray")
+        take_back_reservation(run)
         self._try_own_model(run, spec)
         request = ResourceRequest.of(spec)
         group = placement_group([request.per_worker] * request.num_workers)
@@ -135,6 +135,7 @@ class RayTrainer:
         # On a cluster, the workers inherit the packages of the job.
         pip = plan.spec.env.pip if self._private_dir is not None else ()
         trainer = build_trainer(plan, failures_left, pip)
+        note_reservation(run, trainer)
         log.info("the shards are in Ray")
         try:
             return parse_result(
@@ -172,10 +173,10 @@ class RayTrainer:
                 return
             now = time.monotonic()
             is_waiting = runs.read_status(run).state in (runs.PENDING, runs.RESTARTING)
-            if run.stop_request():
+            if request := run.stop_request():
                 stop_seen_at = stop_seen_at or now
                 # The status lags behind: workers that seem to wait may have begun.
-                grace_s = _STATUS_LAG_S + 2 * run.poll_s if is_waiting else _STOP_GRACE_S
+                grace_s = _STATUS_LAG_S + 2 * run.poll_s if is_waiting else request.grace_s
                 if now - stop_seen_at > grace_s:
                     raise _stop_without_workers(run, is_waiting)
             elif is_waiting:
@@ -204,7 +205,7 @@ class RayTrainer:
 def _stop_without_workers(run: RunFolder, is_waiting: bool) -> JobStoppedError:
     """Return the outcome of a job whose stop no worker carried out."""
     request = run.stop_request() or StopRequest("a stop was asked for")
-    late = f"the workers did not end within {show_duration(_STOP_GRACE_S)}"
+    late = f"the workers did not end within {show_duration(request.grace_s)}"
     return JobStoppedError(
         f"{request.reason}{', while no worker ran' if is_waiting else f'; {late}'}",
         f"go on from the last checkpoint: {runs.next_command(run, 'resume')}",

@@ -87,7 +87,7 @@ def _status_of(run: RunFolder, job_id: str) -> RunStatus:
     try:
         return runs.read_status(run)
     except NoSuchRunError:
-        if run.storage.exists():
+        if run.storage.exists(run.STATUS):
             raise
         raise run.storage.gone() from None
 

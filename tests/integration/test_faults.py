@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import Cli, Finished, wait_for
+from tests.conftest import GONE_S, Cli, Finished, wait_for
 from tests.integration.disturbed import EPOCHS, EVERY, JOB, STEPS, Cluster, Run, suspended
 from tests.integration.real_cluster import real_cluster
 
@@ -104,6 +104,33 @@ def test_a_worker_a_node_and_the_driver_are_killed(cluster: Cluster, undisturbed
     failures = run.failures()
     assert [failure["kind"] for failure in failures] == ["worker", "worker", "driver"]
     assert not (run.folder / ".ray-train").exists()
+
+
+def test_a_driver_without_its_supervisor_ends_with_a_checkpoint(
+    cluster: Cluster, undisturbed: Finished
+) -> None:
+    """Ray Jobs says FAILED at once, since the supervisor is the job's entrypoint to it."""
+    run = cluster.submit("orphan", "--workers", "2")
+    run.wait_for_start()
+    driver = psutil.Process(run.status["pid"])
+    supervisor = driver.parent()
+    assert supervisor and "orchestrator.driver.supervisor" in supervisor.cmdline()
+    supervisor.kill()
+    wait_for(lambda: not driver.is_running(), timeout=GONE_S)
+    assert (run.status["state"], run.status["exit_code"]) == ("FAILED", 1)
+    assert run.status["reason"] == "the supervisor of the driver was killed"
+    assert "rnnjob resume orphan" in run.status["cure"]
+    ended = cluster.cli("wait", "orphan", "--timeout", "1m")
+    assert ended.exit_code == 1 and "the supervisor of the driver was killed" in ended.stderr
+    listed = cluster.cli("list", "--json").json["runs"]
+    assert {"orphan": "FAILED"}.items() <= {
+        each["run_id"]: each["state"] for each in listed
+    }.items()
+    for kind in ("RayTrainWorker", "TrainController"):
+        wait_for(lambda kind=kind: not cluster.actors(kind), timeout=GONE_S)
+    again = cluster.cli("resume", "orphan", "-d", "--address", "local")
+    assert again.exit_code == 0, again.stderr
+    check(run, undisturbed)
 
 
 def test_a_run_goes_on_on_another_cluster(cluster: Cluster, undisturbed: Finished) -> None:

@@ -55,6 +55,9 @@ class StopRequest:
     exit_code: int = 5
     at_once: bool = False
     """Whether the job ends at once, without a checkpoint."""
+    grace_s: float = 120.0
+    """How long workers on Ray may take for it. A step, an evaluation and a checkpoint should fit;
+    workers that hang do not end by themselves."""
 
 
 class RunFolder:
@@ -153,7 +156,10 @@ class RunFolder:
         code = content.get("exit_code")
         if not isinstance(code, int) or isinstance(code, bool) or not 0 < code < 256:
             code = StopRequest.exit_code  # a stopped job must not end with 0
-        return StopRequest(str(content.get("reason", "")), code, content.get("at_once") is True)
+        is_at_once, grace_s = content.get("at_once") is True, StopRequest.grace_s
+        if mistyped_key(content, {"grace_s": float}) is None:
+            grace_s = content.get("grace_s", grace_s)
+        return StopRequest(str(content.get("reason", "")), code, is_at_once, grace_s)
 
     def note_failure(self, reason: str, kind: str = WORKER, **more: float) -> None:
         """Add an entry to failures.jsonl: what ended the workers or the driver, or a resume."""

@@ -153,6 +153,7 @@ def test_the_time_limit_does_not_run_while_the_job_is_pending(tmp_path: Path) ->
         (StorageError("cannot write x: No space left on device", "make room"), "FAILED", 1),
         (ResourcesError("2 GPUs wanted, there are 0", "ask for fewer"), "FAILED", 6),
         (JobStoppedError("stopped by rnnjob stop", "resume it"), "STOPPED", 5),
+        (JobStoppedError("its supervisor was killed", "resume it", 1), "FAILED", 1),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, JobError) else "",
 )
