@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.api.at_exit import finish_at_exit
 from orchestrator.client import Client
+from orchestrator.display.progress import Reached
 from orchestrator.launch.launcher import Launcher, launcher_here
 from orchestrator.launch.request import Shipping
 from orchestrator.launch.submission import Submission
@@ -18,6 +19,8 @@ class Started:
     attendant: Attendant | None
     """Keeps the job going; None on a cluster."""
     num_steps: int
+    reached: Reached
+    """How far the run had come before."""
     notes: list[str]
     """What has to be said about the job; each line is said once."""
 
@@ -30,6 +33,7 @@ def launcher_for(client: Client, mode: str, cluster: str | None, shipping: Shipp
 def start(job: Submission) -> tuple[RunFolder, Started]:
     """Start a job and keep it going. Raises JobError, and then nothing of it is left."""
     run = job.create_run()
+    reached = run.use_metrics(Reached.of)
     job.launch(run)
     attendant = None
     if not job.launcher.address:
@@ -37,4 +41,4 @@ def start(job: Submission) -> tuple[RunFolder, Started]:
         finish_at_exit(run, attendant)
     warnings = [f"warning: {text}" for text in job.warnings()]
     notes = [*job.notes(), *warnings, *job.upload_note(), f"run {run.run_id}"]
-    return run, Started(attendant, job.num_steps, notes)
+    return run, Started(attendant, job.num_steps, reached, notes)

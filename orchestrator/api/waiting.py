@@ -22,10 +22,13 @@ def wait_here(
 ) -> None:
     """Wait for a run that this process keeps going. An interrupt stops it with a checkpoint.
 
-    Raises KeyboardInterrupt once it has stopped, or WaitTimeoutError.
+    Raises KeyboardInterrupt once it has stopped, WaitTimeoutError, or StorageError if nobody could
+    record how it ended.
     """
 
     def look() -> RunStatus:
+        if attendant.failure:
+            raise attendant.failure
         return runs.read_status(run)
 
     with _view(run, started, progress) as view:
@@ -77,6 +80,7 @@ def _view(run: RunFolder, started: Started | None, progress: bool) -> NotebookVi
         view.note(note)
     if started:
         started.notes.clear()
+        view.begin_after(started.reached)
     return view
 
 

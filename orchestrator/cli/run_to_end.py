@@ -1,17 +1,22 @@
-"""Start a job, show it until it ends, print what came out, and exit with its exit code."""
+"""Start a job, show it until it ends, print what came out, and exit with its exit code.
+
+The outcome goes to stdout, all that is told on the way to stderr.
+"""
 
 import logging
 import os
 import sys
 from typing import NoReturn
 
+from rich.console import Console
 from rich.table import Table
 
 from orchestrator import runs
+from orchestrator.cli.console import plain_console
 from orchestrator.cli.errors import terminated_as
 from orchestrator.cli.output import echo, one_line, print_json
-from orchestrator.display.console import PrintableConsole
 from orchestrator.display.outcome import outcome_rows, score_name
+from orchestrator.display.progress import Reached
 from orchestrator.display.terminal import JobView
 from orchestrator.launch.launcher import Launcher
 from orchestrator.launch.submission import Submission
@@ -31,7 +36,8 @@ def run_to_end(job: Submission, *, as_json: bool, quiet: bool, verbose: bool) ->
     print_id = quiet and not as_json
     status = start_and_follow(job, run, view, print_id=print_id, verbose=verbose)
     if status.state == runs.SUCCEEDED:
-        show_outcome(view.console, run, status, read_result(run) or {})
+        console = view.console if quiet or as_json else plain_console()
+        show_outcome(console, run, status, read_result(run) or {})
         view.note(
             f"look next: {next_command(run, 'show')}, or open {run.storage.where(run.REPORT)}"
         )
@@ -49,6 +55,7 @@ def start_and_follow(
 
     Ends the process if Ctrl-C leaves a job that goes on. Raises JobError if it cannot be started.
     """
+    view.begin_after(run.use_metrics(Reached.of))
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
     with view:
@@ -97,9 +104,7 @@ def start_and_leave(job: Submission, as_json: bool, *, quiet: bool) -> None:
         echo(run.run_id)
 
 
-def show_outcome(
-    console: PrintableConsole, run: RunFolder, status: RunStatus, result: Json
-) -> None:
+def show_outcome(console: Console, run: RunFolder, status: RunStatus, result: Json) -> None:
     """Print the table that closes a run."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in outcome_rows(run, status, result):

@@ -13,7 +13,7 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol
 
-from orchestrator.display.progress import JobProgress
+from orchestrator.display.progress import JobProgress, Reached
 from orchestrator.display.text import printable
 from orchestrator.runs import RunStatus
 from workers.storage.typed_json import Json
@@ -78,6 +78,9 @@ class NotebookView:
         traceback: TracebackType | None,
     ) -> None:
         self._draw()
+
+    def begin_after(self, reached: Reached) -> None:
+        self._job.begin_after(reached)
 
     def note(self, text: str) -> None:
         self._lines.append(text)

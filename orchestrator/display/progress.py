@@ -1,8 +1,29 @@
 """The progress of a job in words, from its records."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from orchestrator.runs import RunStatus
 from orchestrator.runs.metrics import describe_score
 from workers.storage.typed_json import Json
+
+
+class Reached(NamedTuple):
+    """How far a run had come before a job takes it up."""
+
+    step: int = 0
+    epoch: int = 0
+    attempt: int = 0
+
+    @classmethod
+    def of(cls, records: Iterable[Json]) -> "Reached":
+        """Return how far the records of a run go."""
+        step = epoch = attempt = 0
+        for record in records:
+            step = max(step, record.get("step", 0))
+            epoch = max(epoch, record["epoch"] if record.get("kind") == "epoch" else 0)
+            attempt = max(attempt, record.get("attempt", 0))
+        return cls(step, epoch, attempt)
 
 
 class JobProgress:
@@ -12,10 +33,14 @@ class JobProgress:
         """`num_steps`: the steps of the whole job; None if that is not known."""
         self.num_steps = num_steps
         self.state = "starting"
-        self.step = self._epoch = 0
+        self.step = self._epoch = self._attempt = 0
         self.now = ""
         """Loss and score of the last step."""
         self._every = print_every_steps
+
+    def begin_after(self, reached: Reached) -> None:
+        """Say nothing of the steps and epochs that earlier jobs of the run said something of."""
+        self.step, self._epoch, self._attempt = reached
 
     def take_up(self, status: RunStatus, records: list[Json]) -> list[str]:
         """Take up what is new, and return the lines to print about it."""
@@ -24,14 +49,15 @@ class JobProgress:
 
     def _lines(self, record: Json) -> list[str]:
         kind = record.get("kind")
-        if kind == "start":
+        # A restart of the workers writes all records again.
+        if kind == "start" and record["attempt"] > self._attempt:
+            self._attempt = record["attempt"]
             return _about_start(record)
         if kind == "step" and record["step"] > self.step:
             self.step = record["step"]
             self.now = f"loss {record['loss']:.4f}  {describe_score(record, '')}"
             if self._every and self.step % self._every == 0:
                 return [f"step {self.step:>6}  {self.now}"]
-        # A restart of the workers writes all records again.
         if kind == "epoch" and record["epoch"] > self._epoch:
             self._epoch = record["epoch"]
             return [_about_epoch(record)]

@@ -12,7 +12,7 @@ from rich.progress import (
 )
 
 from orchestrator.display.console import PrintableConsole
-from orchestrator.display.progress import JobProgress
+from orchestrator.display.progress import JobProgress, Reached
 from orchestrator.display.text import printable
 from orchestrator.runs import RunStatus
 from workers.storage.typed_json import Json
@@ -48,6 +48,9 @@ class JobView:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def begin_after(self, reached: Reached) -> None:
+        self._job.begin_after(reached)
 
     def note(self, text: str) -> None:
         self.console.print(text)

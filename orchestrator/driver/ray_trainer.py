@@ -206,9 +206,11 @@ def _stop_without_workers(run: RunFolder, is_waiting: bool) -> JobStoppedError:
     """Return the outcome of a job whose stop no worker carried out."""
     request = run.stop_request() or StopRequest("a stop was asked for")
     late = f"the workers did not end within {show_duration(request.grace_s)}"
+    has_begun = runs.read_status(run).attempt > 0
+    begin = "go on from the last checkpoint" if has_begun else "start it"
     return JobStoppedError(
         f"{request.reason}{', while no worker ran' if is_waiting else f'; {late}'}",
-        f"go on from the last checkpoint: {runs.next_command(run, 'resume')}",
+        f"{begin}: {runs.next_command(run, 'resume')}",
         request.exit_code,
     )
 

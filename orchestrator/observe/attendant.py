@@ -19,6 +19,8 @@ class Attendant:
         self._run, self._launcher = run.with_retries(), launcher
         self._lock = threading.Lock()  # a launcher is asked and told one thing at a time
         self._killed_for: StopRequest | None = None
+        self.failure: JobError | None = None
+        """Why the end of the job could not be recorded."""
         self._thread = threading.Thread(target=self._attend, name="attendant", daemon=True)
         self._thread.start()
 
@@ -48,6 +50,12 @@ class Attendant:
     def _attend(self) -> None:
         while self._lives():
             time.sleep(self._run.poll_s)
+        try:
+            self._record_end()
+        except JobError as error:  # the storage is full or gone
+            self.failure = error
+
+    def _record_end(self) -> None:
         if self._killed_for:
             record_kill(self._run, self._killed_for)
             return

@@ -8,6 +8,7 @@ from typing import Protocol
 from orchestrator import runs
 from orchestrator.launch.launcher import Launcher
 from orchestrator.observe.endings import record_death, record_kill
+from orchestrator.observe.evidence import evidence_here
 from orchestrator.runs import RunStatus
 from workers.errors import GoneError, NoSuchRunError, TakenOverError
 from workers.records.owners import read_owner, taken_over
@@ -68,7 +69,7 @@ def follow(run: RunFolder, launcher: Launcher, view: View) -> RunStatus:
             view.update(status, tail.read())
             if status.has_outcome and (not is_alive or launcher.leaves_on_interrupt):
                 return status
-            if not is_alive:
+            if not is_alive and not _goes_on_without_its_supervisor(run, launcher, status):
                 return record_death(run, launcher, status)
             time.sleep(run.poll_s)
         except (KeyboardInterrupt, Terminated) as interrupt:
@@ -90,6 +91,12 @@ def _status_of(run: RunFolder, job_id: str) -> RunStatus:
         if run.storage.exists(run.STATUS):
             raise
         raise run.storage.gone() from None
+
+
+def _goes_on_without_its_supervisor(run: RunFolder, launcher: Launcher, status: RunStatus) -> bool:
+    """Whether the driver of a job that Ray Jobs counts as ended still runs, and may write its
+    outcome yet."""
+    return bool(launcher.address) and evidence_here(run, status).has_lease is True
 
 
 def _request_for(interrupt: BaseException) -> StopRequest:

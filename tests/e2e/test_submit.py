@@ -205,3 +205,18 @@ def test_every_command_has_help(rnnjob: Cli) -> None:
         shown = rnnjob(*words, "--help")
         assert shown.exit_code == 0
         assert len(shown.stdout.splitlines()) > 5
+
+
+def test_the_outcome_goes_to_stdout_and_what_is_told_on_the_way_to_stderr(rnnjob: Cli) -> None:
+    job = ("--local", "--dataset", "mnist-sample", "--set", "dataset.validation_rows=0")
+    done = rnnjob("submit", *job, "--epochs", "1", "--run-id", "r")
+    assert done.exit_code == 0, done.stderr
+    shown = [line.split() for line in done.stdout.splitlines()]
+    assert shown[:2] == [["run", "r"], ["state", "SUCCEEDED"]]
+    assert "weights" in done.stdout and "epoch " not in done.stdout
+    assert "epoch   1" in done.stderr and "SUCCEEDED" not in done.stderr
+    longer = rnnjob("resume", "r", "--local", "--set", "training.epochs=2")
+    assert longer.exit_code == 0, longer.stderr
+    assert "epoch   2" in longer.stderr and "epoch   1" not in longer.stderr
+    quiet = rnnjob("resume", "r", "--local", "--set", "training.epochs=3", "-q")
+    assert (quiet.stdout, quiet.stderr, quiet.exit_code) == ("r\n", "", 0)

@@ -31,7 +31,8 @@ def stop_command(
     force: bool,
     yes: bool,
 ) -> None:
-    """Ask a running job to write a checkpoint and stop after its current step.
+    """Ask a running job to write a checkpoint and stop after its current step. One that waits for
+    its workers ends before it begins.
 
     RUN: an id, a unique prefix, or @last. The command returns at once; rnnjob wait waits for the
     end.
@@ -53,8 +54,6 @@ def stop_command(
     elif force:
         echo(f"{run.run_id} {status.state}: {status.reason}", err=True)
     else:
-        echo(
-            f"{run.run_id} will stop after its current step, with a checkpoint: "
-            f"{next_command(run, 'wait')}",
-            err=True,
-        )
+        # A job that never had workers has neither a step nor a checkpoint.
+        how = "after its current step, with a checkpoint" if status.attempt else "before it begins"
+        echo(f"{run.run_id} will stop {how}: {next_command(run, 'wait')}", err=True)

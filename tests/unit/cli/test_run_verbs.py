@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,12 @@ def test_each_restart_is_printed_with_its_reason(run: RunFolder) -> None:
     for verb in ("describe", "why"):
         output = rnnjob(verb, "r").stdout
         assert all(line in output for line in restarts), verb
+
+
+def test_stop_speaks_of_a_step_and_a_checkpoint_only_once_there_are_some(run: RunFolder) -> None:
+    assert rnnjob("stop", "r").stderr == "r will stop before it begins: rnnjob wait r\n"
+    runs.write_status(run, replace(runs.read_status(run), state=runs.RUNNING, attempt=1))
+    assert "r will stop after its current step, with a checkpoint" in rnnjob("stop", "r").stderr
 
 
 def test_stop_asks_a_run_on_this_machine_to_stop_and_cannot_force_it(run: RunFolder) -> None:
