@@ -1,6 +1,6 @@
 """Run repeats of a job with one seed after the other, and print how they came out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -10,8 +10,7 @@ from orchestrator.cli.output import echo, print_json
 from orchestrator.cli.run_to_end import leave, show_failure, start_and_follow
 from orchestrator.display.differences import WIDTH, repeats_table
 from orchestrator.display.terminal import JobView
-from orchestrator.launch.launcher import Launcher
-from orchestrator.launch.submission import Submission, check_new_run
+from orchestrator.launch.submission import Submission
 from orchestrator.observe.side_by_side import run_side_by_side
 from orchestrator.runs import RunStatus, read_status
 from orchestrator.runs.repeats import check_free, repeat_id
@@ -25,18 +24,16 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-def check_repeats(
-    spec: JobSpec, number: int, launcher: Launcher, run_id: str | None
-) -> list[Submission]:
-    """Check one job for each seed from that of the spec on. Raises JobError."""
+def repeats_of(spec: JobSpec, number: int, run_id: str | None) -> Mapping[str | None, JobSpec]:
+    """Return a spec, and the id of its run, for each seed from that of the spec on.
+
+    Raises JobError if an id is taken.
+    """
     name = runs.new_run_id(spec.name) if run_id is None else run_id
     first = spec.training.seed
     seeds = {repeat_id(name, seed): seed for seed in range(first, first + number)}
     check_free(Storage(spec.storage), seeds)
-    return [
-        check_new_run(spec.with_values({"training.seed": seed}), launcher, run_id)
-        for run_id, seed in seeds.items()
-    ]
+    return {each: spec.with_values({"training.seed": seed}) for each, seed in seeds.items()}
 
 
 def run_repeats(

@@ -42,7 +42,7 @@ class Submission:
     @property
     def run(self) -> RunFolder:
         """The run's folder. It need not exist yet."""
-        return RunFolder(Storage(self.spec.storage).child(self.run_id))
+        return runs.run_at(self.spec.storage, self.run_id)
 
     @property
     def num_steps(self) -> int:
@@ -131,24 +131,30 @@ class Submission:
         names = self.destination.get("request", {}).get("working_dir")
         return describe_upload(names) if names else []
 
-    def plan(self) -> dict[str, Any]:
-        """Return what would run, for a dry run."""
-        shape, training = self.data.shape, self.spec.training
-        return {
-            "run_id": self.run_id,
-            "mode": self.launcher.mode,
-            "run_folder": self.run.storage.where(),
-            "dataset": shape.name,
-            "train_rows": shape.train_rows,
-            "validation_rows": shape.validation_rows,
-            "test_rows": shape.test_rows,
-            "shards": shape.num_shards,
-            "rows_per_shard_and_step": training.global_batch_size // shape.num_shards,
-            "steps": self.num_steps,
-            "workers": 1 if self.launcher.mode == runs.LOCAL else self.spec.scaling.workers,
-            "prepared_data": self.data.folder.where(),
-            **self.destination,
-        }
+
+@dataclass(frozen=True)
+class Place:
+    """Where a new run would be, and what the launcher found out about it."""
+
+    run_id: str
+    spec: JobSpec
+    """With paths that hold wherever the driver runs."""
+    code: ModelCode | None
+    destination: dict[str, Any]
+
+
+def check_place(
+    spec: JobSpec,
+    launcher: Launcher,
+    run_id: str | None = None,
+    stored_code: ModelCode | None = None,
+) -> Place:
+    """Check what can be known of a new run without its data. Raises JobError."""
+    run_id = runs.new_run_id(spec.name) if run_id is None else run_id
+    runs.check_run_id(run_id)
+    spec, code = code_for(_with_absolute_paths(spec), stored_code)
+    destination = launcher.check(runs.run_at(spec.storage, run_id), spec, run_id)
+    return Place(run_id, spec, code, destination)
 
 
 def check_new_run(
@@ -163,18 +169,14 @@ def check_new_run(
 
     Raises JobError. Nothing is written then but the cut data set in the cache.
     """
-    run_id = runs.new_run_id(spec.name) if run_id is None else run_id
-    runs.check_run_id(run_id)
-    spec = _with_absolute_paths(spec)
-    spec, code = code_for(spec, stored_code)
-    run = RunFolder(Storage(spec.storage).child(run_id))
-    destination = launcher.check(run, spec, run_id)
+    place = check_place(spec, launcher, run_id, stored_code)
+    spec, code = place.spec, place.code
     data = open_data(spec, fewest_workers(spec, launcher))
     data.verify()
     if spec.dataset.is_table:
         spec = spec.with_values({"dataset.fingerprint": data.shape.fingerprint})
     about_model = try_own_model(spec, code, data, launcher)
-    return Submission(spec, data, run_id, launcher, destination, code, about_model)
+    return Submission(spec, data, place.run_id, launcher, place.destination, code, about_model)
 
 
 def try_own_model(

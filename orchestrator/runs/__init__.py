@@ -39,6 +39,7 @@ from orchestrator.runs.run_store import (
     list_runs,
     new_run_id,
     next_command,
+    run_at,
 )
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "parent_process",
     "process_of",
     "read_status",
+    "run_at",
     "this_process",
     "write_status",
 ]

@@ -48,6 +48,11 @@ def check_run_id(run_id: str) -> None:
         )
 
 
+def run_at(storage: str, run_id: str) -> RunFolder:
+    """Return the folder of a run, which need not exist yet."""
+    return RunFolder(Storage(storage).child(run_id))
+
+
 def create_run(
     storage: Storage,
     run_id: str,

@@ -159,6 +159,22 @@ def test_dry_run_shows_spec_and_plan_and_writes_nothing(rnnjob: Cli) -> None:
     assert list(rnnjob.cwd.iterdir()) == []
 
 
+def test_a_dry_run_of_data_that_is_not_here_says_what_it_would_fetch_and_fetches_nothing(
+    rnnjob: Cli, tmp_path: Path
+) -> None:
+    job = ("submit", "--local", "--dataset", "kmnist", "--dry-run")
+    cache = tmp_path / "none"
+    shown = rnnjob(*job, RNNJOB_CACHE_DIR=str(cache))
+    assert shown.exit_code == 0, shown.stderr
+    assert "kmnist is not here: 4 files, 20.3 MiB, would be downloaded from http" in shown.stderr
+    assert f"into {cache}" in shown.stderr and "download:" in shown.stdout
+    plan = rnnjob(*job, "--json", RNNJOB_CACHE_DIR=str(cache)).json["plan"]
+    assert plan["download"]["name"] == plan["dataset"] == "kmnist"
+    assert list(rnnjob.cwd.iterdir()) == []
+    missing = rnnjob(*job, "--data-dir", str(cache))
+    assert missing.exit_code == 2 and "does not exist" in missing.cause
+
+
 def test_print_config_round_trips(rnnjob: Cli) -> None:
     first = rnnjob("submit", "--preset", "seed", "--lr", "0.5", "--print-config")
     (rnnjob.cwd / "job.yaml").write_text(first.stdout)

@@ -15,7 +15,7 @@ from orchestrator.runs.repeats import MAX_REPEATS
 from workers.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.launch.submission import Submission
+    from orchestrator.launch.dry_run import DryRun
 
 _ONLY_FOR_NEW_RUNS = (
     "config",
@@ -47,7 +47,9 @@ _ONLY_FOR_NEW_RUNS = (
     "here one after the other, on a cluster side by side where they fit. Ids end in -seedN.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print the resolved spec and the plan, and start nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Print the resolved spec and the plan, and start nothing. Nothing is downloaded.",
 )
 @click.option(
     "--print-config", is_flag=True, help="Print the resolved spec as YAML, and start nothing."
@@ -92,9 +94,10 @@ def submit_command(
     """
     from orchestrator import runs
     from orchestrator.cli.options.destination import check_destination, launcher_for
-    from orchestrator.cli.repeats import check_repeats, run_repeats, start_repeats_and_leave
+    from orchestrator.cli.repeats import repeats_of, run_repeats, start_repeats_and_leave
     from orchestrator.cli.run_to_end import run_to_end, start_and_leave
     from orchestrator.cluster.connection import given_address
+    from orchestrator.launch.dry_run import plan_new_run
     from orchestrator.launch.submission import check_new_run
 
     if resume is not None:
@@ -119,15 +122,15 @@ def submit_command(
         verify_certificate=verify,
         verbose=verbose,
     )
-    if seeds is not None:
-        jobs = check_repeats(spec, seeds, launcher, run_id)
-    else:
-        jobs = [check_new_run(spec, launcher, run_id)]
+    specs = {run_id: spec} if seeds is None else repeats_of(spec, seeds, run_id)
     if dry_run:
-        _show_plan(jobs[0], as_json)
-        for job in jobs[1:]:
-            echo(f"and with seed {job.spec.training.seed}: {job.run_id}", err=True)
-    elif seeds is not None and no_wait:
+        (first_id, first), *others = specs.items()
+        _show_plan(plan_new_run(first, launcher, first_id), as_json)
+        for other_id, other in others:
+            echo(f"and with seed {other.training.seed}: {other_id}", err=True)
+        return
+    jobs = [check_new_run(each, launcher, each_id) for each_id, each in specs.items()]
+    if seeds is not None and no_wait:
         start_repeats_and_leave(jobs, as_json)
     elif seeds is not None:
         client = client_for(spec.storage, cluster, headers, verify) if cluster else None
@@ -156,9 +159,9 @@ def _resume(context: click.Context, run_name: str) -> None:
     context.invoke(resume_command, **shared, run_name=run_name)
 
 
-def _show_plan(job: "Submission", as_json: bool) -> None:
+def _show_plan(job: "DryRun", as_json: bool) -> None:
     """Print the resolved spec and what would run. Nothing is written."""
-    plan = job.plan()
+    plan = dict(job.plan)
     if as_json:
         print_json({"schema_version": 1, "spec": job.spec.model_dump(mode="json"), "plan": plan})
         return
@@ -166,11 +169,11 @@ def _show_plan(job: "Submission", as_json: bool) -> None:
     echo("# plan")
     if names := plan.get("request", {}).get("working_dir"):
         plan["request"] = {**plan["request"], "working_dir": names["path"]}
-    for line in [*_yaml_lines(plan), *job.upload_note()]:
+    for line in [*_yaml_lines(plan), *job.upload_note]:
         echo(f"#   {line}")
-    for note in job.notes():
+    for note in job.notes:
         echo(note, err=True)
-    for warning in job.warnings():
+    for warning in job.warnings:
         echo(f"warning: {warning}", err=True)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import runs
+from orchestrator.launch.dry_run import plan_new_run
 from orchestrator.launch.submission import check_new_run
 from orchestrator.spec.build import load_spec
 from orchestrator.spec.job_spec import JobSpec
@@ -21,7 +22,7 @@ def test_a_check_writes_nothing_to_the_storage(spec: JobSpec, tmp_path: Path) ->
     checked = check_new_run(spec, FakeLauncher())
     assert checked.run_id.startswith("mnist-lstm-")
     assert checked.num_steps == 2 * 5  # 56 rows of 4 shards: 14 each, 3 a step
-    plan = checked.plan()
+    plan = plan_new_run(spec, FakeLauncher(), checked.run_id).plan
     assert (plan["train_rows"], plan["validation_rows"], plan["test_rows"]) == (56, 5, 17)
     assert (plan["shards"], plan["rows_per_shard_and_step"], plan["steps"]) == (4, 3, 10)
     assert plan["run_folder"] == str(tmp_path / "runs" / checked.run_id)

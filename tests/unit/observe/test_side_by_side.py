@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from orchestrator import runs
-from orchestrator.cli.repeats import check_repeats
+from orchestrator.cli.repeats import repeats_of
+from orchestrator.launch.submission import check_new_run
 from orchestrator.observe.side_by_side import run_side_by_side
 from orchestrator.runs import RunStatus
 from tests.unit.fakes import FakeLauncher, tiny_spec
@@ -23,7 +24,8 @@ class Counting:
 
 
 def test_no_more_jobs_go_on_at_once_than_fit_and_all_end(tmp_path: Path) -> None:
-    jobs = check_repeats(tiny_spec(tmp_path), 5, FakeLauncher(), "r")
+    repeats = repeats_of(tiny_spec(tmp_path), 5, "r")
+    jobs = [check_new_run(spec, FakeLauncher(), run_id) for run_id, spec in repeats.items()]
     looks: dict[str, int] = {}
 
     def look(run_id: str) -> RunStatus:
