@@ -24,6 +24,8 @@ from workers.config import SPLITS, TrainJob
 from workers.data.rows import ShardData
 from workers.data.tables import rows_from_table
 from workers.errors import DataError, SharedError
+from workers.ray_reports import reporting
+from workers.records.activity import EXCHANGE, Activity
 from workers.records.owners import Fence
 from workers.records.run_folder import RunFolder, StopPoller, StopRequest
 from workers.records.run_log import RunLog, log_to
@@ -83,6 +85,7 @@ class RayWorker:
         self.device: torch.device = ray.train.torch.get_device()
         self.shards = hosted_shards(job.data.num_shards, self.world_size, self.rank)
         self._job = job
+        self.activity = Activity()
         self._collectives = Collectives(job.data.num_shards, self.world_size)
         self._poll_stop = StopPoller(RunFolder.at(job.run_uri), Fence.of(job).check)
         self._watches_for_preemption = (
@@ -97,13 +100,16 @@ class RayWorker:
         return split_table(pa.concat_tables(batches), self._job, shard)
 
     def ordered_sum(self, rows_LN: Tensor) -> Tensor:
-        return self._collectives.ordered_sum(rows_LN)
+        with self.activity.now(EXCHANGE):
+            return self._collectives.ordered_sum(rows_LN)
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
-        return self._collectives.all_reduce(row_N)
+        with self.activity.now(EXCHANGE):
+            return self._collectives.all_reduce(row_N)
 
     def gather(self, rows_LN: Tensor) -> Tensor:
-        return self._collectives.gather(rows_LN)
+        with self.activity.now(EXCHANGE):
+            return self._collectives.gather(rows_LN)
 
     def stop_requested(self) -> StopRequest | None:
         return self._poll_stop()
@@ -128,7 +134,8 @@ class RayWorker:
 
 
 def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
-    """Train in one process of Ray Train. `config["job"]` is a TrainJob as JSON.
+    """Train in one process of Ray Train. `config["job"]` is a TrainJob as JSON, `config["topic"]`
+    that of the worker's reports.
 
     Returns the TrainResult as JSON under "result", or under "error" the error that all workers
     raise at the same step. If this function raised that error, Ray would start the workers again
@@ -139,7 +146,8 @@ def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
     with log_to(RunLog(RunFolder.at(job.run_uri), f"worker-{worker.rank}")):
         log.info("worker %d has started", worker.rank)
         try:
-            return {"result": train(job, worker).to_json()}
+            with reporting(config["topic"], worker.rank, worker.activity):
+                return {"result": train(job, worker, activity=worker.activity).to_json()}
         except SharedError as error:
             log.error("%s", error.cause)
             return {"error": error}

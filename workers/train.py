@@ -39,6 +39,7 @@ from workers.models.cpu_kernels import bf16_kernels
 from workers.models.own.installed import code_of
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.pieces import rules_of
+from workers.records.activity import CHECKPOINT, EVALUATE, RECORD, Activity
 from workers.records.metrics_log import MetricsLog, RecordSink
 from workers.records.owners import Fence
 from workers.records.run_folder import RunFolder, StopRequest
@@ -65,13 +66,19 @@ class TrainResult:
         return asdict(self)
 
 
-def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> TrainResult:
+def train(
+    job: TrainJob,
+    worker: Worker,
+    sink: RecordSink | None = None,
+    activity: Activity | None = None,
+) -> TrainResult:
     """Train from the newest checkpoint of the run folder, or from the start.
 
     Args:
         job: the resolved job. All workers get the same one.
         worker: the worker that this process is.
         sink: called on worker 0 with each metrics record, as it is written.
+        activity: is told what this worker does.
 
     Raises:
         JobError: the job cannot go on. Its last checkpoint stays.
@@ -82,7 +89,7 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
     threads = ShardThreads(1 if job.training.gradients == "fused" else job.cpus_per_worker)
     kernels = bf16_kernels(job.training.precision, worker.device)
     with contextlib.closing(threads), kernels, code_of(job):
-        loop = _Loop(job, worker, threads)
+        loop = _Loop(job, worker, threads, activity or Activity())
         loop.restore()
         with contextlib.ExitStack() as stack:
             if worker.rank == 0:
@@ -96,8 +103,10 @@ def train(job: TrainJob, worker: Worker, sink: RecordSink | None = None) -> Trai
 class _Loop:
     """The state of one job on one worker."""
 
-    def __init__(self, job: TrainJob, worker: Worker, threads: ShardThreads) -> None:
-        self.job, self.worker, self.threads = job, worker, threads
+    def __init__(
+        self, job: TrainJob, worker: Worker, threads: ShardThreads, activity: Activity
+    ) -> None:
+        self.job, self.worker, self.threads, self.activity = job, worker, threads, activity
         self.run = RunFolder.at(job.run_uri).with_retries()
         self.fence = Fence.of(job)
         self.progress = Progress()
@@ -176,8 +185,7 @@ class _Loop:
         while self.progress.step < self.num_steps or self.progress.step_in_epoch:
             self._run_epoch()
             if self.stop:
-                if self.saver:
-                    self.saver.save(wait=True)
+                self._save(wait=True)
                 return TrainResult(self.progress.step, self.progress.epochs, stopped=self.stop)
             self._end_epoch()
         return self._finish()
@@ -224,7 +232,8 @@ class _Loop:
                 return
             if self.saver:
                 in_mid_epoch = 0 < progress.step_in_epoch < self.steps_per_epoch
-                self.saver.save_if_due(progress.step, in_mid_epoch)
+                with self.activity.now(CHECKPOINT):
+                    self.saver.save_if_due(progress.step, in_mid_epoch)
         counts_LK = torch.tensor(
             rows.account.counts(), dtype=torch.float64, device=self.worker.device
         )
@@ -273,6 +282,7 @@ class _Loop:
         progress, sums = self.progress, self.progress.sums
         progress.step += 1
         progress.step_in_epoch += 1
+        self.activity.count_step(progress.step)
         sums.loss_sum += step.loss_sum
         sums.score_sum += step.score_sum
         sums.num_rows += step.num_rows
@@ -313,8 +323,12 @@ class _Loop:
         progress.epochs.append({"step": progress.step, **record})
         self._record("epoch", **record)
         log.info("epoch %d: loss %.4f", record["epoch"], record["train_loss"])
+        self._save()
+
+    def _save(self, wait: bool = False) -> None:
         if self.saver:
-            self.saver.save()
+            with self.activity.now(CHECKPOINT):
+                self.saver.save(wait=wait)
 
     def _mean_seconds(self) -> dict[str, float]:
         """Return the mean seconds per worker of waiting for data, computing, and exchanging.
@@ -372,9 +386,10 @@ class _Loop:
     def _evaluate(self, split: str, head_rows: int = 0) -> Evaluation:
         self.gradients.compute_copy.refresh()
         model = self.gradients.compute_copy.module
-        evaluation = evaluate(
-            model, self.job, self.worker, self.threads, self.rows.shards, split, head_rows
-        )
+        with self.activity.now(EVALUATE):
+            evaluation = evaluate(
+                model, self.job, self.worker, self.threads, self.rows.shards, split, head_rows
+            )
         if not math.isfinite(evaluation.loss):
             raise self._diverged(f"by step {self.progress.step}: {split} loss {evaluation.loss}")
         return evaluation
@@ -403,6 +418,6 @@ class _Loop:
 
     def _record(self, kind: str, **values: Any) -> None:
         if self.log:
-            self.log.write(
-                {"kind": kind, "step": self.progress.step, **values, "time": time.time()}
-            )
+            record = {"kind": kind, "step": self.progress.step, **values, "time": time.time()}
+            with self.activity.now(RECORD):
+                self.log.write(record)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from orchestrator.api.at_exit import finish_at_exit
 from orchestrator.client import Client
-from orchestrator.display.progress import Reached
 from orchestrator.launch.launcher import Launcher, launcher_here
 from orchestrator.launch.request import Shipping
 from orchestrator.launch.submission import Submission
 from orchestrator.observe.attendant import Attendant
+from orchestrator.runs.progress import Reached
 from workers.records.run_folder import RunFolder
 
 

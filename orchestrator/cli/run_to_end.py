@@ -16,12 +16,12 @@ from orchestrator.cli.console import plain_console
 from orchestrator.cli.errors import terminated_as
 from orchestrator.cli.output import echo, one_line, print_json
 from orchestrator.display.outcome import outcome_rows, score_name
-from orchestrator.display.progress import Reached
 from orchestrator.display.terminal import JobView
 from orchestrator.launch.launcher import Launcher
 from orchestrator.launch.submission import Submission
 from orchestrator.observe.follow import Left, Terminated, follow
 from orchestrator.runs import RunStatus, next_command
+from orchestrator.runs.progress import Reached
 from orchestrator.runs.result import read_result
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json

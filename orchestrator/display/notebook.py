@@ -13,9 +13,9 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol
 
-from orchestrator.display.progress import JobProgress, Reached
 from orchestrator.display.text import printable
 from orchestrator.runs import RunStatus
+from orchestrator.runs.progress import JobProgress, Reached
 from workers.storage.typed_json import Json
 
 _SHOWN_LINES = 12

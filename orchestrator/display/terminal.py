@@ -12,9 +12,9 @@ from rich.progress import (
 )
 
 from orchestrator.display.console import PrintableConsole
-from orchestrator.display.progress import JobProgress, Reached
 from orchestrator.display.text import printable
 from orchestrator.runs import RunStatus
+from orchestrator.runs.progress import JobProgress, Reached
 from workers.storage.typed_json import Json
 
 

@@ -31,6 +31,7 @@ from workers.errors import (
     TakenOverError,
     WorkerFailedError,
 )
+from workers.records.activity import Report
 from workers.records.owners import Fence
 from workers.records.ownership import Ownership, take_for_job
 from workers.records.run_folder import DRIVER, RunFolder, StopRequest
@@ -62,6 +63,12 @@ class Trainer(Protocol):
     def train(self, plan: Plan) -> "TrainResult":
         """Train to the end. Raises JobError."""
         ...
+
+    def reports(self) -> list[Report]:
+        """See `orchestrator.driver.status_updater.Workers`."""
+        ...
+
+    def end_workers(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,9 @@ def _train_and_write_outcome(
         spec = read_spec(run)
         _check_failures(run, spec)
         updater.limit_s = parse_duration(spec.limits.time) if spec.limits.time else None
+        stall = spec.limits.stall_timeout
+        updater.workers = trainer
+        updater.stall_timeout_s = parse_duration(stall) if stall else None
         with trainer, updater:
             trainer.wait_for_capacity(run, spec, updater.say)
             fewest_workers = 1 if status.mode == runs.LOCAL else spec.scaling.worker_range[0]

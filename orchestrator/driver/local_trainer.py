@@ -1,5 +1,7 @@
 """Train a job in this process, without Ray."""
 
+import os
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,7 @@ from orchestrator.spec.plan import Plan
 from workers.config import SPLITS
 from workers.errors import ResourcesError
 from workers.gpu.settings import prepare_environment
+from workers.records.activity import Activity, Report
 from workers.records.run_folder import RunFolder, StopPoller
 
 if TYPE_CHECKING:
@@ -34,6 +37,10 @@ def check_gpu(spec: "JobSpec") -> None:
 class LocalTrainer:
     """A `Trainer` that trains in the thread that calls it."""
 
+    def __init__(self) -> None:
+        self._activity: Activity | None = None
+        self._beats = 0
+
     def __enter__(self) -> "LocalTrainer":
         return self
 
@@ -45,6 +52,17 @@ class LocalTrainer:
     ) -> None:
         """Return at once. Raises ResourcesError if the job wants a GPU and there is none."""
         check_gpu(spec)
+
+    def reports(self) -> list[Report]:
+        """Return what the thread that trains does; nothing before it trains."""
+        if self._activity is None:
+            return []
+        self._beats += 1
+        me = socket.gethostname(), os.getpid()
+        return [self._activity.report(0, *me, node="", beats=self._beats)]
+
+    def end_workers(self) -> None:
+        """Do nothing: a thread cannot be ended."""
 
     def resolve_precision(self, gpu: bool) -> str:
         return best_precision(gpu)
@@ -69,4 +87,6 @@ class LocalTrainer:
 
         stop = StopPoller(RunFolder.at(job.run_uri), Fence.of(job).check)
         device = torch.device("cuda" if plan.spec.scaling.gpus_per_worker else "cpu")
-        return train(job, SingleProcessWorker(job.data.num_shards, load_shard, stop, device))
+        worker = SingleProcessWorker(job.data.num_shards, load_shard, stop, device)
+        self._activity = Activity()
+        return train(job, worker, activity=self._activity)

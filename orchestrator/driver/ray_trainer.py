@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import secrets
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from workers.errors import JobStoppedError, ResourcesError, StorageError
 from workers.records.run_folder import RunFolder, StopRequest
 
 if TYPE_CHECKING:
+    from workers.records.activity import Report
     from workers.train import TrainResult
 
 T = TypeVar("T")
@@ -51,6 +53,8 @@ class RayTrainer:
         self._private_dir = private_dir
         self._code_dir = code_dir
         self._waiting_since = time.monotonic()
+        self._topic = secrets.token_hex(8)
+        """What the workers' reports are found by. New, so that none of an earlier driver is."""
         self._check_may_wait: Callable[[], None] = lambda: None
         """Raises JobError once the job is no longer to wait for its workers."""
 
@@ -129,12 +133,13 @@ class RayTrainer:
 
     def train(self, plan: Plan) -> "TrainResult":
         from orchestrator.driver.torch_trainer import build_trainer, fit, parse_result
+        from workers.ray_reports import forget_reports
 
         run = RunFolder.at(plan.job.run_uri).with_retries()
         failures_left = plan.spec.limits.max_failures - run.num_failures()
         # On a cluster, the workers inherit the packages of the job.
         pip = plan.spec.env.pip if self._private_dir is not None else ()
-        trainer = build_trainer(plan, failures_left, pip)
+        trainer = build_trainer(plan, failures_left, self._topic, pip)
         note_reservation(run, trainer)
         log.info("the shards are in Ray")
         try:
@@ -142,8 +147,20 @@ class RayTrainer:
                 self._run_watched(lambda: fit(trainer, failures_left), run, plan.spec)
             )
         finally:
+            self._topic, old = "", self._topic
+            forget_reports(old)
             with contextlib.suppress(StorageError):
                 run.storage.delete(run.RAY_TRAIN)
+
+    def reports(self) -> list["Report"]:
+        from workers.ray_reports import read_reports
+
+        return read_reports(self._topic) if self._topic else []
+
+    def end_workers(self) -> None:
+        from orchestrator.driver.end_workers import end_workers
+
+        end_workers(self.reports())
 
     def _run_watched(self, function: Callable[[], T], run: RunFolder, spec: JobSpec) -> T:
         """Run a function in a thread, and give up if the workers do not start in time or ignore a

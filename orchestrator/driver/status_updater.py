@@ -5,17 +5,38 @@ import logging
 import threading
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator import runs
+from orchestrator.driver.standstill import StandstillWatch
 from orchestrator.runs import RunStatus
 from orchestrator.units import show_duration
 from workers.errors import NoSuchRunError, StorageError, TakenOverError
+from workers.records.activity import Report
 from workers.records.owners import Fence
-from workers.records.run_folder import PREEMPTION, RESUME, MetricsTail, RunFolder, StopRequest
+from workers.records.run_folder import (
+    PREEMPTION,
+    RESUME,
+    STANDSTILL,
+    MetricsTail,
+    RunFolder,
+    StopRequest,
+)
 from workers.storage.typed_json import Json
 
 log = logging.getLogger(__name__)
+
+
+class Workers(Protocol):
+    """The workers of a job, as far as they are watched. A `Trainer` has them."""
+
+    def reports(self) -> list[Report]:
+        """Return what each of them told last of what it does."""
+        ...
+
+    def end_workers(self) -> None:
+        """End them, so that they are started again from the last checkpoint."""
+        ...
 
 
 class StatusUpdater:
@@ -25,8 +46,14 @@ class StatusUpdater:
     """
 
     def __init__(self, run: RunFolder, status: RunStatus, fence: Fence) -> None:
-        self.status = status
+        self.status = replace(status, stalled_since=None, stalled="")
         self.limit_s: float | None = None
+        self.workers: Workers | None = None
+        """The workers that are watched for a standstill."""
+        self.stall_timeout_s: float | None = None
+        """After how long a standstill its workers are ended, so that they start again."""
+        self._watch = StandstillWatch()
+        self._ended_standstill: float | None = None
         self._run, self._fence = run, fence
         self._tail = MetricsTail(run)
         self._num_failures = len(run.failures())
@@ -65,6 +92,7 @@ class StatusUpdater:
                     self._tell_again_if_taken_for_dead()
                     self._read_failures()
                     self._read_starts()
+                    self._look_for_standstill()
                     has_asked = has_asked or self._ask_to_stop_if_late()
                 except TakenOverError:
                     return
@@ -74,6 +102,25 @@ class StatusUpdater:
         end."""
         if runs.read_status(self._run).has_outcome:
             self._write()
+
+    def _look_for_standstill(self) -> None:
+        """Write since when the workers stand still, and end them if that takes too long."""
+        if self.workers is None:
+            return
+        found = self._watch.look(self.workers.reports())  # in each state, to know the old reports
+        if self.status.state != runs.RUNNING:
+            found = None
+        since, told = (found.since, found.describe()) if found else (None, "")
+        if (since, told) != (self.status.stalled_since, self.status.stalled):
+            self._write(stalled_since=since, stalled=told)
+        limit_s = self.stall_timeout_s
+        if found is None or limit_s is None or time.time() - found.since <= limit_s:
+            return
+        if found.since != self._ended_standstill:
+            self._ended_standstill = found.since
+            log.error("the workers stood still %s", told)
+            self._run.note_failure(f"stood still for {show_duration(limit_s)} {told}", STANDSTILL)
+            self.workers.end_workers()
 
     def _ask_to_stop_if_late(self) -> bool:
         started = self.status.started_at
@@ -91,7 +138,7 @@ class StatusUpdater:
         entries = self._run.failures()
         new, self._num_failures = entries[self._num_failures :], len(entries)
         for entry in new:
-            if entry.get("kind") != RESUME:
+            if entry.get("kind") not in (RESUME, STANDSTILL):
                 self._apply_failure(entry)
         if self._deadline and time.time() > self._deadline:
             self._deadline = None
@@ -111,6 +158,7 @@ class StatusUpdater:
             if record.get("kind") == "start" and record.get("attempt", 0) > self.status.attempt:
                 reason = self._why_started_again(record["workers"])
                 self._deadline = None
+                self._watch.start_again()
                 self._write(
                     state=runs.RUNNING,
                     reason=reason,

@@ -11,7 +11,7 @@ from orchestrator.units import parse_duration
 from workers.config import SPLITS
 from workers.errors import JobError, WorkerFailedError
 from workers.gpu import settings as gpu_settings
-from workers.records.run_folder import PREEMPTION, WORKER, RunFolder, StopRequest
+from workers.records.run_folder import PREEMPTION, STANDSTILL, WORKER, RunFolder, StopRequest
 
 if TYPE_CHECKING:
     from workers.train import TrainResult
@@ -23,11 +23,12 @@ def preload() -> None:
     import ray.train.torch  # noqa: F401
 
 
-def build_trainer(plan: Plan, failures_left: int, pip: tuple[str, ...] = ()) -> Any:
+def build_trainer(plan: Plan, failures_left: int, topic: str, pip: tuple[str, ...] = ()) -> Any:
     """Return the TorchTrainer of a job.
 
     Args:
         failures_left: how many more times the workers may fail before the job fails.
+        topic: that of the workers' reports.
         pip: the packages that Ray installs for the workers.
     """
     from ray.train import DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -43,7 +44,7 @@ def build_trainer(plan: Plan, failures_left: int, pip: tuple[str, ...] = ()) -> 
     backend = process_group_backend(spec.scaling.gpus_per_worker)
     return TorchTrainer(
         train_on_ray,
-        train_loop_config={"job": job.model_dump_json()},
+        train_loop_config={"job": job.model_dump_json(), "topic": topic},
         torch_config=(
             loopback_group.torch_config(backend) if is_on_loopback else TorchConfig(backend=backend)
         ),
@@ -139,8 +140,14 @@ def note_failure(run: RunFolder, worker_exceptions: dict[int, Exception]) -> Non
     """
     preempted = [rank for rank, error in worker_exceptions.items() if _is_preempted(error)]
     rank = preempted[0] if preempted else next(iter(worker_exceptions))
-    reason = f"worker {rank} failed: {_last_line(worker_exceptions[rank])}"
+    reason = _standstill(run) or f"worker {rank} failed: {_last_line(worker_exceptions[rank])}"
     run.note_failure(reason, PREEMPTION if preempted else WORKER)
+
+
+def _standstill(run: RunFolder) -> str:
+    """Return why the driver ended the workers just now; empty if it did not."""
+    last = (run.failures() or [{}])[-1]
+    return str(last["reason"]) if last.get("kind") == STANDSTILL else ""
 
 
 def _is_preempted(error: Exception) -> bool:

@@ -19,6 +19,7 @@ from orchestrator.observe.failure_patterns import (
     INFEASIBLE,
     OUT_OF_MEMORY,
     RUNNING,
+    STANDSTILL,
     STOPPED,
     SUCCEEDED,
     TIME_LIMIT,
@@ -84,6 +85,8 @@ def _classify(facts: Facts) -> Answer:
 
 def _why_it_does_not_run(facts: Facts) -> Answer:
     status = facts.status
+    if status.stalled_since is not None:
+        return _stands_still(facts)
     if facts.refusal:
         return _cluster_does_not_answer(facts, facts.refusal)
     if status.state == runs.RUNNING:
@@ -107,6 +110,17 @@ def _why_it_does_not_run(facts: Facts) -> Answer:
         return _waiting(facts)
     doing = "its workers are starting" if status.state == runs.PENDING else "it is being started"
     return Answer(RUNNING, f"nothing is wrong: {doing}", (), facts.command("logs", "-f"))
+
+
+def _stands_still(facts: Facts) -> Answer:
+    stop = facts.command("stop", "--force") if facts.status.is_on_cluster else facts.command("stop")
+    return Answer(
+        STANDSTILL,
+        facts.status.reason,
+        _evidence(facts.progress, *facts.log[-2:]),
+        f"look at that process and its disk or GPU; or {stop}, then {facts.command('resume')}; "
+        "to have such workers started again: --set limits.stall_timeout=5m",
+    )
 
 
 def _cluster_does_not_answer(facts: Facts, refusal: JobError) -> Answer:

@@ -20,11 +20,17 @@ def evidence_here(run: RunFolder, record: RunStatus) -> Evidence:
     if record.is_terminal:
         return Evidence()
     process, owner = runs.process_of(record), read_owner(run)
-    if owner is None or owner.is_claim or owner.job_id != record.job_id:
+    if owner is None or owner.is_claim:
         return Evidence(process)  # the job has not begun, or is one of an earlier version
     seen_at = owner.beat_at or owner.taken_at
-    lease = _has_lease(run, owner, abs(time.time() - seen_at))
-    return Evidence(process, lease, owner.is_released, seen_at)
+    silent_s = abs(time.time() - seen_at)
+    return Evidence(
+        process,
+        has_lease=_has_lease(run, owner, silent_s),
+        is_silent=silent_s > lease_s(run) + (0.0 if owner.lives else _CLOCKS_DIFFER_S),
+        is_released=owner.is_released,
+        seen_at=seen_at,
+    )
 
 
 def _has_lease(run: RunFolder, owner: Owner, silent_s: float) -> bool | None:

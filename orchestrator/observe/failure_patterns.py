@@ -8,7 +8,7 @@ INFEASIBLE, WAITING, AUTOSCALING = "infeasible", "waiting", "autoscaling"
 AUTHENTICATION, VERSION, UNREACHABLE = "authentication", "version", "unreachable"
 CODE_SHIPPING, STORAGE, DATA, MODEL = "code-shipping", "storage", "data", "model"
 OUT_OF_MEMORY, WORKER_LOST, DRIVER_DIED = "out-of-memory", "worker-lost", "driver-died"
-HEAD_LOST = "head-lost"
+HEAD_LOST, STANDSTILL = "head-lost", "standstill"
 DIVERGED, TIME_LIMIT, UNKNOWN = "diverged", "time-limit", "unknown"
 
 _BY_ERROR = {

@@ -28,6 +28,8 @@ class Evidence:
     """Whether the process that the record names runs on this machine."""
     has_lease: bool | None = None
     """Whether the run's owner renews its lease; None if that cannot be told."""
+    is_silent: bool = False
+    """Whether the owner's last sign of life is longer ago than it should be."""
     is_released: bool = False
     """Whether the owner said that it runs the run no more."""
     seen_at: float | None = None
@@ -60,8 +62,9 @@ def decide(
     if evidence.is_released:
         return _lost(record, f"{who} ended the job and could not write how", command)
     if evidence.process is Process.ELSEWHERE and evidence.has_lease is False:
-        return _lost(record, f"{who} gave no sign of life since {_ago(evidence, now)}", command)
-    return record
+        seen = _ago(evidence.seen_at, now)
+        return _lost(record, f"{who} gave no sign of life since {seen}", command)
+    return _living(record, evidence, now)
 
 
 def no_answer_from(address: str, deadline_s: float) -> UnreachableError:
@@ -77,7 +80,7 @@ def _on_cluster(
 ) -> RunStatus:
     if evidence.has_lease:
         # The driver wrote this very moment: nothing that a cluster says or does not say is newer.
-        return _with_orphan_note(record, evidence)
+        return _with_orphan_note(record, evidence, now)
     if evidence.refusal:
         return _unreachable(record, evidence, evidence.refusal, command, now)
     if not evidence.is_asked:
@@ -89,12 +92,24 @@ def _on_cluster(
         return _lost(record, cause, command)
     if evidence.job.is_terminal:
         return _ended(record, evidence.job, command)
+    return _living(record, evidence, now)
+
+
+def _living(record: RunStatus, evidence: Evidence, now: float) -> RunStatus:
+    """Return the status of a run that somebody runs, with what is to be said if it stands still."""
+    if evidence.is_silent:
+        who = f"its process (pid {record.pid} on {record.host}) gives no sign of life"
+        reason = f"it stands still since {_ago(evidence.seen_at, now)}: {who}"
+        return replace(record, reason=reason, stalled_since=evidence.seen_at)
+    if record.stalled_since is not None:
+        since = _ago(record.stalled_since, now)
+        return replace(record, reason=f"it stands still since {since}, {record.stalled}")
     return record
 
 
-def _with_orphan_note(record: RunStatus, evidence: Evidence) -> RunStatus:
+def _with_orphan_note(record: RunStatus, evidence: Evidence, now: float) -> RunStatus:
     if evidence.job is None or not evidence.job.is_terminal:
-        return record
+        return _living(record, evidence, now)
     return replace(record, reason=f"{evidence.job.describe_end()}; its driver has not ended yet")
 
 
@@ -123,7 +138,7 @@ def _unreachable(
     command: Callable[..., str],
     now: float,
 ) -> RunStatus:
-    seen = f", last sign of life {_ago(evidence, now)}" if evidence.seen_at else ""
+    seen = f", last sign of life {_ago(evidence.seen_at, now)}" if evidence.seen_at else ""
     cause = f"{' '.join(refusal.cause.split())}{seen}; its record says {record.state}"
     cure = refusal.cure
     if isinstance(refusal, UnreachableError):
@@ -135,10 +150,10 @@ def _decided(record: RunStatus, state: str, reason: str, cure: str, exit_code: i
     return replace(record, state=state, reason=reason, cure=cure, exit_code=exit_code)
 
 
-def _ago(evidence: Evidence, now: float) -> str:
-    seen_at = evidence.seen_at or now
-    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seen_at))
-    return f"{clock} UTC ({show_duration(max(0.0, now - seen_at))} ago)"
+def _ago(then: float | None, now: float) -> str:
+    then = now if then is None else then
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(then))
+    return f"{clock} UTC ({show_duration(max(0.0, now - then))} ago)"
 
 
 def _queued_at(record: RunStatus) -> float:

@@ -59,6 +59,10 @@ class RunStatus:
     """When the run was submitted or resumed last."""
     started_at: float | None = None
     ended_at: float | None = None
+    stalled_since: float | None = None
+    """Since when the workers of a running job take no steps. None while they do."""
+    stalled: str = ""
+    """After which step they stand still, and for whom they wait."""
     error: str = ""
     """The class of the error that ended the run."""
     schema_version: int = SCHEMA_VERSION

@@ -166,5 +166,8 @@ class LimitsConfig(Config):
     `training.steps`, it does not change the schedule of the learning rate."""
     pending_timeout: Duration = "10m"
     """How long the job waits for its resources. It fails if they are not available by then."""
+    stall_timeout: Duration | None = None
+    """How long the workers on Ray may stand still. Then they start again from the last checkpoint,
+    which counts as a failure. None: they are waited for."""
     max_failures: NonNegativeInt = 3
     """The most restarts after the loss of a worker or driver."""

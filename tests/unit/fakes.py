@@ -11,6 +11,7 @@ from orchestrator.spec.build import build_spec
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import Plan
 from tests.unit.datasets.idx_files import write_idx_files
+from workers.records.activity import Report
 from workers.records.metrics_log import MetricsLog
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.storage.typed_json import Json
@@ -69,6 +70,12 @@ class FakeTrainer:
 
     def resolve_precision(self, gpu: bool) -> str:
         return "fp32"
+
+    def reports(self) -> list[Report]:
+        return []
+
+    def end_workers(self) -> None:
+        pass
 
     def train(self, plan: Plan) -> TrainResult:
         assert self.run is not None

@@ -41,8 +41,10 @@ _LONGEST_POLL_S = 30.0
 _MAX_FAILURES_BYTES = 2**24
 
 WORKER, DRIVER, PREEMPTION, RESUME = "worker", "driver", "preemption", "resume"
+STANDSTILL = "standstill"
 """The kinds of entries in failures.jsonl. The first two count towards `limits.max_failures`. A
-resume is not a failure: it sets the count back to zero."""
+resume is not a failure: it sets the count back to zero. A standstill comes before the failure of
+the workers that are ended because of it."""
 
 _ENTRY_TYPES = {"kind": str, "reason": str, "time": float, "deadline": float}
 

@@ -232,8 +232,9 @@ def _older_runs(num: int) -> list[str]:
 
 
 def _notes(shown: list["RunStatus"]) -> list[str]:
-    """Return what has to be said of runs whose state their record does not tell."""
-    return [f"{s.run_id}: {one_line(s.reason)}" for s in shown if s.state in _DECIDED]
+    """Return what has to be said of runs that nobody runs or sees, or that stand still."""
+    noted = (s for s in shown if s.state in _DECIDED or s.stalled_since is not None)
+    return [f"{s.run_id}: {one_line(s.reason)}" for s in noted]
 
 
 def _table(rows: list[Row], width: int) -> "RenderableType":

@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestrator.display.progress import Reached
 from orchestrator.display.terminal import JobView
 from orchestrator.runs import RunStatus
+from orchestrator.runs.progress import Reached
 from workers.storage.typed_json import Json
 
 RUNNING = RunStatus(run_id="a", state="RUNNING", mode="local")

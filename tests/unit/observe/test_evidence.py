@@ -76,9 +76,8 @@ def test_an_owner_that_let_go_has_no_lease(run: RunFolder, owned: Callable[..., 
     assert (evidence.has_lease, evidence.is_released) == (False, True)
 
 
-@pytest.mark.parametrize("values", [{"is_claim": True}, {"job_id": "a.1"}])
-def test_who_only_claimed_the_run_or_ran_an_earlier_job_says_nothing_of_this_one(
-    run: RunFolder, owned: Callable[..., Owner], values: dict[str, object]
+def test_who_only_claimed_the_run_for_a_job_says_nothing_of_the_job(
+    run: RunFolder, owned: Callable[..., Owner]
 ) -> None:
-    owned(0.0, **values)
+    owned(0.0, is_claim=True)
     assert lease(run) is None

@@ -130,6 +130,24 @@ def test_each_decision_says_why_and_what_to_do() -> None:
     assert released.reason == "its process (pid 7 on h) ended the job and could not write how"
 
 
+def test_a_standstill_is_told_with_its_state() -> None:
+    record = RunStatus("r", "RUNNING", "local", host="h", pid=7, attempt=1)
+    silent = told(record, Evidence(HERE, has_lease=True, is_silent=True, seen_at=NOW - 20))
+    assert (silent.state, silent.stalled_since) == ("RUNNING", NOW - 20)
+    assert silent.reason == (
+        "it stands still since 1970-01-12 13:46:20 UTC (20s ago): its process (pid 7 on h) gives "
+        "no sign of life"
+    )
+    stalled = replace(record, stalled_since=NOW - 60, stalled="after step 4: it waits for worker 1")
+    assert told(stalled, Evidence(HERE)).reason == (
+        "it stands still since 1970-01-12 13:45:40 UTC (1m 00s ago), "
+        "after step 4: it waits for worker 1"
+    )
+    job = replace(record, mode="cluster", address="http://c")
+    silent = told(job, asked(RayJob("RUNNING"), is_silent=True, seen_at=NOW - 99))
+    assert "gives no sign of life" in silent.reason
+
+
 # --- the evidence of this machine ---
 
 

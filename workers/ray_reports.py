@@ -1,0 +1,66 @@
+"""How workers on Ray tell their driver what they do: through Ray's own table of keys and values.
+
+An actor for this would be a process more for each job, and a file a request more for each worker
+and second. A worker that was suspended, or whose machine is gone, tells nothing.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import ray
+from ray.exceptions import RayError
+from ray.experimental import internal_kv
+
+from workers.records.activity import Activity, Report
+from workers.storage.typed_json import parse_object
+
+log = logging.getLogger(__name__)
+EVERY_S = 1.0
+_NAMESPACE = "rnnjob"
+_FAILURES = (RayError, RuntimeError, ValueError, AssertionError, AttributeError)
+"""What the table raises while Ray starts, ends, or has lost its head."""
+
+
+@contextlib.contextmanager
+def reporting(topic: str, rank: int, activity: Activity) -> Iterator[None]:
+    """Report what this worker does until the context ends. `topic`: what the driver reads."""
+    done = threading.Event()
+    who = (rank, socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
+
+    def report() -> None:
+        beats = 0
+        while not done.wait(EVERY_S):
+            beats += 1
+            text = json.dumps(activity.report(*who, beats).to_json())
+            with contextlib.suppress(*_FAILURES):
+                internal_kv._internal_kv_put(f"{topic}/{rank}", text, namespace=_NAMESPACE)
+
+    thread = threading.Thread(target=report, name="reports", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(EVERY_S)
+
+
+def read_reports(topic: str) -> list[Report]:
+    """Return the last report of each worker. Empty if Ray cannot be asked."""
+    reports = []
+    with contextlib.suppress(*_FAILURES):
+        for key in internal_kv._internal_kv_list(f"{topic}/", namespace=_NAMESPACE):
+            text = internal_kv._internal_kv_get(key, namespace=_NAMESPACE)
+            if text and (report := Report.from_json(parse_object(text))):
+                reports.append(report)
+    return reports
+
+
+def forget_reports(topic: str) -> None:
+    """Remove all reports on a topic."""
+    with contextlib.suppress(*_FAILURES):
+        internal_kv._internal_kv_del(f"{topic}/", del_by_prefix=True, namespace=_NAMESPACE)
