@@ -46,11 +46,13 @@ benchmark: $(VENV)/installed  ## Compare with plain PyTorch and Ray; RNNJOB_DATA
 	$(BIN)/python benchmarks/single_process.py
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/predict_million.py
 
 benchmark-smoke: $(VENV)/installed  ## Run the same benchmarks, small enough for CI
 	$(BIN)/python benchmarks/single_process.py --smoke
 	$(BIN)/python benchmarks/checkpoint_cost.py --smoke
 	$(BIN)/python benchmarks/startup.py --smoke
+	$(BIN)/python benchmarks/predict_million.py --smoke
 
 bench-gpu: $(VENV)/installed  ## Compare with plain PyTorch and cuDNN on an NVIDIA GPU
 	$(BIN)/python benchmarks/gpu.py

@@ -1,16 +1,15 @@
 """Bad input: a line with the cause, a line with the cure, the exit code, and no partial files."""
 
 import gzip
-import os
 import shlex
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Cli
+from tests.small_disk import mounted
 
 SAMPLE = ("submit", "--local", "--dataset", "mnist-sample", "--epochs", "1")
 
@@ -205,21 +204,14 @@ def test_a_shard_that_changed_is_found_and_cut_again_on_demand(rnnjob: Cli, tmp_
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of a file system of 200 KiB."""
-    yield from _mounted(tmp_path / "disk", "size=200k")
+    with mounted(tmp_path / "disk", "size=200k") as disk:
+        yield disk
 
 
 @pytest.fixture
 def read_only_disk(tmp_path: Path) -> Iterator[Path]:
-    yield from _mounted(tmp_path / "disk", "ro")
-
-
-def _mounted(folder: Path, options: str) -> Iterator[Path]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "disk", "ro") as disk:
+        yield disk
 
 
 def test_a_disk_that_fills_up_fails_the_run_with_its_cause(rnnjob: Cli, tiny_disk: Path) -> None:

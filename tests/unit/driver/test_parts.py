@@ -28,6 +28,7 @@ from orchestrator.trained.predict.inputs import InputFlags, open_inputs
 from orchestrator.trained.predict.on_ray import prediction_work, run_prediction
 from orchestrator.trained.predict.output import open_output, write_output
 from orchestrator.trained.trained_run import TrainedRun, open_trained
+from tests.small_disk import fill, mounted
 from tests.unit.datasets.tables.made import sequences, write
 from tests.unit.trained.runs import train
 from tests.unit.trained.test_predictor import trained as untrained
@@ -179,6 +180,27 @@ def test_killed_work_goes_on_with_the_parts_that_are_missing(taps: TrainedRun) -
     assert run_prediction(work, lambda _: None) == 7000
     assert second.computed == [3]
     assert Path("p.jsonl").read_bytes() == local(taps, "local.jsonl")
+
+
+def test_a_full_disk_keeps_the_parts_that_are_whole_and_goes_on_with_room(
+    taps: TrainedRun, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "size=4m") as disk:
+        work = work_of(taps, f"{disk}/p.jsonl", InThisProcess())
+        work.begin()
+        ballast = fill(disk, leave=500_000)
+        with pytest.raises(WorkerFailedError, match="No space left on device") as full:
+            run_prediction(work, lambda _: None)
+        assert "has room, then run the same command again" in full.value.cure
+        names = {path.name for path in work.folder.local_path.iterdir()}  # type: ignore[union-attr]
+        assert names == {"request.json", "outcome.json", "part-00000.jsonl"}
+        assert not (disk / "p.jsonl").exists()
+        ballast.unlink()
+        work = work_of(taps, f"{disk}/p.jsonl", InThisProcess())
+        assert work.begin() == 1
+        assert run_prediction(work, lambda _: None) == 7000
+        assert (disk / "p.jsonl").read_bytes() == local(taps, "local.jsonl")
+        assert [path.name for path in disk.iterdir()] == ["p.jsonl"]
 
 
 def test_parts_of_other_rows_are_never_used(taps: TrainedRun) -> None:
