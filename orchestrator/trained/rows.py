@@ -4,12 +4,13 @@ The model's own kinds of input and target hold for all of them: its normalizatio
 classes. Row i belongs to shard i mod num_shards, as in training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.datasets.prepare import prepare
@@ -132,25 +133,29 @@ def _of_tables(trained: TrainedRun, dataset: str, split: str) -> RowsToEvaluate:
             "name a set of images: --dataset mnist",
         )
     options = spec.dataset.table_options if spec.dataset.is_table else TableOptions()
-    table = labelled_rows(dataset, own, options, None if split == ALL else split)
-    lengths = _lengths(table, own)
+    parts = labelled_rows(dataset, own, options, None if split == ALL else split)
+    num_rows = sum(part.num_rows for part in parts)
     # The lengths of the training rows count, too: a model that got lengths gets them again.
-    source = own.input.model_copy(
-        update={
-            "min_length": min(own.input.min_length, *lengths),
-            "max_length": max(own.input.max_length, *lengths),
-        }
-    )
+    lengths = [own.input.min_length, own.input.max_length, *_lengths(parts, own)]
+    source = own.input.model_copy(update={"min_length": min(lengths), "max_length": max(lengths)})
     name = "test" if split == ALL else split
-    shape = own.model_copy(update={"input": source, f"{name}_rows": table.num_rows})
+    shape = own.model_copy(update={"input": source, f"{name}_rows": num_rows})
 
     def rows_of(shard: int) -> pa.Table:
-        return table.take(pa.array(range(shard, table.num_rows, shape.num_shards), pa.int64()))
+        taken, first = [], 0
+        for part in parts:
+            start = (shard - first) % shape.num_shards
+            index = range(start, part.num_rows, shape.num_shards)
+            taken.append(part.take(pa.array(index, pa.int64())))
+            first += part.num_rows
+        return pa.Table.from_batches(taken)
 
     return RowsToEvaluate(dataset, name, shape, rows_of)
 
 
-def _lengths(table: pa.Table, own: DataShape) -> list[int]:
+def _lengths(parts: list[pa.RecordBatch], own: DataShape) -> Iterator[int]:
+    """Yield the shortest and the longest length of each part."""
     width = getattr(own.input, "num_features", 1)
-    sizes = table.column(0).combine_chunks().value_lengths()
-    return [size // width for size in sizes.to_pylist()]
+    for part in parts:
+        found = pc.min_max(part.column(0).value_lengths())
+        yield from (found["min"].as_py() // width, found["max"].as_py() // width)
