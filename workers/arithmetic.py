@@ -8,10 +8,13 @@ the job alone, and all compare its hash before their first step. S shards, N num
 import hashlib
 import logging
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from workers.checkpoints.weights import Weights
 from workers.config import AugmentConfig, TrainJob
 from workers.cpu import cpu_model
 from workers.data.random_rows import random_batch
@@ -25,7 +28,11 @@ from workers.pieces import MICRO_BATCH_ROWS, piece_row, row_size, rules_of
 from workers.worker import Worker
 
 log = logging.getLogger(__name__)
-_CURE = "run all workers on one model of CPU or GPU, with the same packages"
+_ALLOW = "--set limits.mixed_hardware=allow"
+_CURE = (
+    "run all workers on one model of CPU or GPU, with the same packages; or accept other bits than "
+    f"those of one machine: {_ALLOW}"
+)
 _MAX_STEPS = 32
 _MAX_OUTPUTS = 2**20
 """The most hidden outputs of the gradient, so that it takes well under a second."""
@@ -78,28 +85,83 @@ def _with_short_rows(job: TrainJob) -> TrainJob:
     return job.model_copy(update={"data": job.data.model_copy(update={"input": short})})
 
 
-def check_same_arithmetic(job: TrainJob, worker: Worker) -> str:
-    """Compare the workers' arithmetic, and return the hash of this worker's. Collective.
+@dataclass(frozen=True)
+class Arithmetic:
+    """What the workers compute with."""
 
-    If two workers compute other numbers, raises ReplicaError, which names the machines. A job with
-    `gradients: fused`, which does not promise equal bits, is only warned.
+    sha256: str
+    """The hash of this worker's gradient."""
+    differing: str = ""
+    """The machines, if the workers compute different numbers; see `places_that_differ`."""
+
+
+def check_same_arithmetic(job: TrainJob, worker: Worker) -> Arithmetic:
+    """Compare the workers' arithmetic. Collective.
+
+    If two workers compute other numbers, raises ReplicaError, which names the machines. It is only
+    a warning if the job allows it, or does not promise equal bits (`gradients: fused`).
     """
     digest = arithmetic_sha256(job, worker.device)
-    if differing := places_that_differ(worker, digest):
+    differing = places_that_differ(worker, digest)
+    if differing:
         cause = f"the workers compute different numbers: {differing}"
-        if job.training.gradients == "exact":
+        if _must_be_equal(job):
             raise ReplicaError(cause, _CURE)
         log.warning("%s", cause)
-    return digest
+    return Arithmetic(digest, differing)
 
 
-def check_same_weights(worker: Worker, digest: str, epoch: int) -> None:
-    """Raise ReplicaError unless all workers hold weights with this hash. Collective.
+def check_earlier_arithmetic(job: TrainJob, worker: Worker, others: Sequence[str]) -> None:
+    """Raise ReplicaError if others computed steps of the run with another arithmetic. Collective.
 
-    With different weights, the result would depend on which worker stores the model.
+    It is only a warning where `check_same_arithmetic` only warns.
+
+    Args:
+        others: the machines of these steps, on worker 0, which has the record of them.
     """
-    if differing := places_that_differ(worker, digest):
+    flags_L1 = torch.full((len(worker.shards), 1), float(bool(others)), device=worker.device)
+    if not float(worker.gather(flags_L1)[0, 0]):
+        return
+    cause = f"{place_of(worker.device)} computes other bits than {' and '.join(others)}"
+    if _must_be_equal(job):
+        raise ReplicaError(
+            f"{cause}, where steps of this run were computed",
+            f"go on there, or accept other bits from here on: rnnjob resume {job.run_id} {_ALLOW}",
+        )
+    log.warning("%s", cause)
+
+
+def _must_be_equal(job: TrainJob) -> bool:
+    return job.training.gradients == "exact" and job.mixed_hardware == "error"
+
+
+def check_same_weights(job: TrainJob, worker: Worker, digest: str, epoch: int) -> bool:
+    """Return whether all workers hold weights with this hash. Collective.
+
+    With different weights, the result would depend on which worker stores the model. So this raises
+    ReplicaError, unless the job allows mixed hardware.
+    """
+    differing = places_that_differ(worker, digest)
+    if differing and job.mixed_hardware == "error":
         raise ReplicaError(f"the workers' weights differ after epoch {epoch}: {differing}", _CURE)
+    return not differing
+
+
+def those_of_worker_0(worker: Worker, tensors: Weights) -> Weights:
+    """Return the values that worker 0 passes, on every worker. Collective."""
+    return {
+        name: worker.all_reduce(
+            (tensor if worker.rank == 0 else torch.zeros_like(tensor)).flatten().to(worker.device)
+        )
+        .view(tensor.shape)
+        .cpu()
+        for name, tensor in tensors.items()
+    }
+
+
+def place_of(device: torch.device) -> str:
+    """Return the machine of this process and what it computes with."""
+    return f"{socket.gethostname()}: {device_name(device)}"
 
 
 def places_that_differ(worker: Worker, digest: str) -> str:
@@ -107,7 +169,7 @@ def places_that_differ(worker: Worker, digest: str) -> str:
 
     Returns an empty text if all workers pass the same hash.
     """
-    place = f"{socket.gethostname()}: {device_name(worker.device)}".encode()
+    place = place_of(worker.device).encode()
     row = np.concatenate(
         [
             np.frombuffer(bytes.fromhex(digest), _WORD),

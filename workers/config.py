@@ -252,6 +252,8 @@ class TrainJob(Config):
     """The term of the run's owner, for which the workers write; 0 if nobody else can own the run.
     See `workers.records.owners`."""
     owner_token: str = ""
+    mixed_hardware: Literal["error", "allow"] = "error"
+    """Whether steps may be computed where other bits come out; see `limits.mixed_hardware`."""
     stop_after_steps: PositiveInt | None = None
     """The run stops after so many steps in all; see `limits.steps` of the spec."""
 

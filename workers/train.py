@@ -15,7 +15,14 @@ from typing import Any
 
 import torch
 
-from workers.arithmetic import check_same_arithmetic, check_same_weights, device_name
+from workers.arithmetic import (
+    Arithmetic,
+    check_earlier_arithmetic,
+    check_same_arithmetic,
+    check_same_weights,
+    device_name,
+    those_of_worker_0,
+)
 from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
 from workers.checkpoints.expected import Expected
 from workers.checkpoints.progress import Best, EpochSums, Progress
@@ -179,8 +186,12 @@ class _Loop:
             ", ".join(str(shard) for shard in self.worker.shards),
         )
         arithmetic = check_same_arithmetic(self.job, self.worker)
+        others: list[str] = []
         if self.log:
-            self._record_start(self.log, arithmetic)
+            others = sorted(set(self.log.devices_of_other_steps(arithmetic.sha256)))
+        check_earlier_arithmetic(self.job, self.worker, others)
+        if self.log:
+            self._record_start(self.log, arithmetic, others)
         # A job that was stopped after its last step must still end that epoch.
         while self.progress.step < self.num_steps or self.progress.step_in_epoch:
             self._run_epoch()
@@ -190,19 +201,17 @@ class _Loop:
             self._end_epoch()
         return self._finish()
 
-    def _record_start(self, metrics: MetricsLog, arithmetic: str) -> None:
-        """Record that the workers have started, on what, and whether other steps had another."""
-        device = device_name(self.worker.device)
-        others = sorted(set(metrics.devices_of_other_steps(arithmetic)))
-        if others:
-            log.warning("%s computes other bits than %s", device, " and ".join(others))
+    def _record_start(self, metrics: MetricsLog, arithmetic: Arithmetic, others: list[str]) -> None:
+        """Record that the workers have started, and on what. `others`: see record_kinds."""
         self._record(
             "start",
             attempt=metrics.attempt,
             workers=self.worker.world_size,
             **asdict(metrics.restart_cost),
-            device=device,
-            arithmetic_sha256=arithmetic,
+            node=socket.gethostname(),
+            device=device_name(self.worker.device),
+            arithmetic_sha256=arithmetic.sha256,
+            **({"mixed_hardware": arithmetic.differing} if arithmetic.differing else {}),
             **({"other_devices": " and ".join(others)} if others else {}),
         )
 
@@ -313,8 +322,7 @@ class _Loop:
             "workers": self.worker.world_size,
             **self.account,
         }
-        weights = weights_of(self.model)
-        check_same_weights(self.worker, weights_sha256(weights), progress.epoch + 1)
+        weights = self._same_weights()
         if self.job.data.validation_rows:
             record |= self._validate(weights)
         progress.epoch += 1
@@ -329,6 +337,19 @@ class _Loop:
         if self.saver:
             with self.activity.now(CHECKPOINT):
                 self.saver.save(wait=wait)
+
+    def _same_weights(self) -> Weights:
+        """Return the weights after an epoch. On mixed hardware, workers may have come to others:
+        then all go on with the weights, and the state of the optimizer, of worker 0."""
+        weights = weights_of(self.model)
+        epoch = self.progress.epoch + 1
+        if check_same_weights(self.job, self.worker, weights_sha256(weights), epoch):
+            return weights
+        weights = those_of_worker_0(self.worker, weights)
+        load_weights(self.model, weights)
+        state = those_of_worker_0(self.worker, optimizer_tensors(self.optimizer, self.names))
+        load_optimizer(self.optimizer, self.names, state)
+        return weights
 
     def _mean_seconds(self) -> dict[str, float]:
         """Return the mean seconds per worker of waiting for data, computing, and exchanging.

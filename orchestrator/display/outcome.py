@@ -22,10 +22,17 @@ def outcome_rows(run: RunFolder, status: RunStatus, result: Json) -> list[tuple[
         ("rows trained on", f"{result.get('train_rows_seen', 0):,}"),
         ("samples/s", f"{samples:,.0f}" if samples else None),
         ("time", show_duration(result["wall_s"]) if result.get("wall_s") else None),
+        ("mixed hardware", _joined(result.get("mixed_hardware"))),
         ("weights", (result.get("weights_sha256") or "")[:16] or None),
         ("run folder", run.storage.where()),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _joined(content: object) -> str | None:
+    """Return the texts of a list in one line; None without any."""
+    texts = [str(text) for text in content] if isinstance(content, list) else []
+    return "; ".join(texts) or None
 
 
 def score_name(result: Json) -> str:

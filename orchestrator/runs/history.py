@@ -1,7 +1,7 @@
 """What a run went through: how long it trained with how many workers, and why it restarted."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from workers.errors import StorageError
@@ -35,6 +35,20 @@ def phases(records: Sequence[Json]) -> list[Json]:
             }
         )
     return found
+
+
+def mixed_hardware(records: Iterable[Json]) -> list[str]:
+    """Return which machines computed a run with different arithmetic: a line for each start of the
+    workers where there were such. Its weights are then not those of one kind of machine."""
+    lines = []
+    for start in records:
+        if start.get("kind") == "start":
+            attempt, place = start["attempt"], f"{start.get('node', '')}: {start.get('device', '')}"
+            if machines := start.get("mixed_hardware"):
+                lines.append(f"attempt {attempt}: {machines}")
+            if others := start.get("other_devices"):
+                lines.append(f"attempt {attempt}: {place.lstrip(': ')}, after steps on {others}")
+    return lines
 
 
 def _end(records: Sequence[Json], own: Sequence[Json], following: int) -> float:

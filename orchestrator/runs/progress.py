@@ -71,6 +71,8 @@ def _about_start(record: Json) -> list[str]:
             f"attempt {record['attempt']}: continuing after step {record.get('step', 0)} "
             f"with {record['workers']} worker(s)"
         )
+    if "mixed_hardware" in record:
+        lines.append(f"warning: the workers compute different numbers: {record['mixed_hardware']}")
     if "other_devices" in record:
         lines.append(
             f"warning: {record.get('device')} computes other bits than "

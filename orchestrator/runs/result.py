@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.runs import RunStatus
-from orchestrator.runs.history import phases
+from orchestrator.runs.history import mixed_hardware, phases
 from orchestrator.runs.metrics import METRICS, metrics_of
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json, mistyped_key
@@ -91,6 +91,7 @@ def build_result(
         "workers": status.workers,
         "attempts": status.attempt,
         "phases": phases(records),
+        "mixed_hardware": mixed_hardware(records),
         "precision": job.training.precision if job else None,
         "weights_sha256": result.weights_sha256 if result else None,
         "fingerprint": job.fingerprint if job else None,

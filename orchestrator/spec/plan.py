@@ -80,6 +80,7 @@ def train_job(run: RunFolder, spec: JobSpec, shape: DataShape) -> TrainJob:
         training=spec.training,
         checkpoint=spec.checkpoint,
         log=spec.log,
+        mixed_hardware=spec.limits.mixed_hardware,
         stop_after_steps=spec.limits.steps,
         cpus_per_worker=1
         if spec.scaling.cpus_per_worker == "auto"

@@ -171,3 +171,6 @@ class LimitsConfig(Config):
     which counts as a failure. None: they are waited for."""
     max_failures: NonNegativeInt = 3
     """The most restarts after the loss of a worker or driver."""
+    mixed_hardware: Literal["error", "allow"] = "error"
+    """Whether the job ends where machines would compute other bits than others do, or did in
+    earlier steps of the run. `allow`: it goes on, and its result names the machines."""

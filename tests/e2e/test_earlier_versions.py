@@ -70,7 +70,9 @@ def test_it_goes_on_to_the_weights_of_the_run_that_was_not_stopped(
     folder: Path, environment: dict[str, str]
 ) -> None:
     # A process of its own: it handles signals.
-    done = Cli(folder.parent, environment)("resume", "stopped", "--local", "--json")
+    done = Cli(folder.parent, environment)(
+        "resume", "stopped", "--local", "--json", "--set", "limits.mixed_hardware=allow"
+    )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     outcome = done.json
     assert (outcome["state"], outcome["steps"]) == ("SUCCEEDED", 12)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -67,6 +67,7 @@ def tiny_job(
     checkpoint: dict[str, Any] | None = None,
     cpus: int = 1,
     fingerprint: str = "a" * 64,
+    mixed_hardware: Literal["error", "allow"] = "error",
 ) -> TrainJob:
     """Return a job with 3 steps per epoch, whose run folder is `folder`, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,7 @@ def tiny_job(
         checkpoint=CheckpointConfig(**(checkpoint or {})),
         log=LogConfig(),
         cpus_per_worker=cpus,
+        mixed_hardware=mixed_hardware,
     )
 
 

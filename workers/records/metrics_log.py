@@ -96,7 +96,8 @@ class MetricsLog:
         """Yield the devices that computed steps of this run with another arithmetic."""
         for start in self._starts_with_steps:
             if start.get("arithmetic_sha256", arithmetic_sha256) != arithmetic_sha256:
-                yield str(start.get("device", "another device"))
+                device = str(start.get("device", "another device"))
+                yield f"{start['node']}: {device}" if "node" in start else device
 
     def write(self, record: Json) -> None:
         """Add a record. The files are flushed regularly, and after each record but a step's."""

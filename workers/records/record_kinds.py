@@ -1,8 +1,9 @@
 """The content of the records of metrics.jsonl, by their `kind`.
 
 - `start`  at each start or restart: attempt, step, workers, Unix time, the cost of the restart, the
-           device and the hash of its arithmetic; `other_devices`, which computed steps of the run
-           with another arithmetic
+           node and device of worker 0 and the hash of its arithmetic; if that is not the same
+           everywhere, `mixed_hardware`, the machines of this start, and `other_devices`, those
+           that computed earlier steps of the run
 - `step`   after each step: epoch, step, loss, score, rows, lr, gradient_norm
 - `epoch`  after each epoch: see `workers.train`
 - `test`   the results of the final model on the test split
@@ -45,6 +46,8 @@ _OPTIONAL = {
     "idle_s": float,
     "device": str,
     "arithmetic_sha256": str,
+    "node": str,
+    "mixed_hardware": str,
     "other_devices": str,
     "rows_not_reached": int,
     "validation_s": float,

@@ -33,7 +33,7 @@ def describe_command(
 
     RUN: an id, a unique prefix, or @last.
     """
-    from orchestrator.runs.history import restart_lines
+    from orchestrator.runs.history import mixed_hardware, restart_lines
 
     observer = client_for(storage, address, headers, verify).observe(run_name)
     run, status = observer.run, observer.status()
@@ -50,6 +50,7 @@ def describe_command(
         "num_files": num_files,
         "num_bytes": num_bytes,
         "restarts": restart_lines(run),
+        "mixed_hardware": run.use_metrics(mixed_hardware),
         "cluster": _cluster(observer, status),
     }
     if as_json:
@@ -101,10 +102,11 @@ def _print(content: dict[str, Any], status: "RunStatus", spec: str) -> None:
     _section("run folder")
     size = f"{content['num_files']} files, {show_bytes(content['num_bytes'])}"
     echo(f"  {content['run_folder']}: {size}\n  {', '.join(content['files'])}")
-    if content["restarts"]:
-        _section("restarts")
-        for line in content["restarts"]:
-            echo(f"  {line}")
+    for key, title in (("restarts", "restarts"), ("mixed_hardware", "mixed hardware")):
+        if content[key]:
+            _section(title)
+            for line in content[key]:
+                echo(f"  {line}")
     if content["cluster"]:
         _section("cluster")
         for line in _cluster_lines(content["cluster"]):

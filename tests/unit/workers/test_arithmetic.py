@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+import workers.train
+from orchestrator.runs.history import mixed_hardware
 from tests.unit.simulated import on_workers, single, tiny_job, tiny_shape
 from workers import arithmetic
-from workers.arithmetic import arithmetic_sha256, check_same_arithmetic, device_name
+from workers.arithmetic import Arithmetic, arithmetic_sha256, check_same_arithmetic, device_name
 from workers.config import TrainJob
 from workers.errors import ReplicaError
 from workers.gradients import Gradients
@@ -43,7 +45,7 @@ def test_a_job_with_random_numbers_has_one_hash_too(tmp_path: Path) -> None:
 def test_workers_with_the_same_arithmetic_agree(tmp_path: Path, num_workers: int) -> None:
     job = tiny_job(tmp_path)
     found = on_workers(job, num_workers, lambda worker: check_same_arithmetic(job, worker))
-    assert set(found) == {arithmetic_sha256(job, CPU)}
+    assert set(found) == {Arithmetic(arithmetic_sha256(job, CPU))}
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_a_job_with_fused_gradients_is_only_warned(
     def check(worker: Worker) -> str:
         if worker.rank == 1:
             other_arithmetic(worker)
-        return check_same_arithmetic(job, worker)
+        return check_same_arithmetic(job, worker).sha256
 
     with caplog.at_level(logging.WARNING):
         assert len(set(on_workers(job, 2, check))) == 2
@@ -118,34 +120,95 @@ def records_of(folder: Path) -> list[dict[str, Any]]:
     return [r for r in RunFolder.at(str(folder)).read_metrics() if r["kind"] == "start"]
 
 
-def test_each_start_says_on_what_it_computes_and_a_resume_elsewhere_warns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_each_start_says_on_what_it_computes_and_a_resume_elsewhere_ends_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tiny_job(tmp_path / "run")
     train(job, single(job, stop_after=2))
     (first,) = records_of(tmp_path / "run")
-    assert first["device"] == device_name(CPU)
+    assert (first["node"], first["device"]) == (socket.gethostname(), device_name(CPU))
     assert first["arithmetic_sha256"] == arithmetic_sha256(job, CPU)
     assert "other_devices" not in first
 
     train(job, single(job, stop_after=1))
     assert "other_devices" not in records_of(tmp_path / "run")[-1]
 
+    here = f"{socket.gethostname()}: {first['device']}"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(arithmetic, "arithmetic_sha256", lambda *_: "cd" * 32)
+        elsewhere.setattr(arithmetic, "device_name", lambda _: "a new CPU")
+        with pytest.raises(ReplicaError) as caught:
+            train(job, single(job, stop_after=1))
+    assert caught.value.cause == (
+        f"{socket.gethostname()}: a new CPU computes other bits than {here}, where steps of this "
+        "run were computed"
+    )
+    assert "rnnjob resume run --set limits.mixed_hardware=allow" in caught.value.cure
+    assert len(records_of(tmp_path / "run")) == 2, "nothing began"
+    train(job, single(job, stop_after=1))  # back where it began, nothing is lost
+    assert "other_devices" not in records_of(tmp_path / "run")[-1]
+
+
+def test_a_resume_elsewhere_that_is_allowed_is_in_the_records_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = tiny_job(tmp_path / "run", mixed_hardware="allow")
+    train(job, single(job, stop_after=2))
+    (first,) = records_of(tmp_path / "run")
+    here = f"{socket.gethostname()}: {first['device']}"
     with monkeypatch.context() as elsewhere, caplog.at_level(logging.WARNING):
         elsewhere.setattr(arithmetic, "arithmetic_sha256", lambda *_: "cd" * 32)
         train(job, single(job, stop_after=1))
-    assert records_of(tmp_path / "run")[-1]["other_devices"] == first["device"]
+    assert records_of(tmp_path / "run")[-1]["other_devices"] == here
     assert "computes other bits than" in caplog.text
-
     for _ in range(2):  # back where it began: the step between stays another one
         train(job, single(job, stop_after=1))
         assert "other_devices" in records_of(tmp_path / "run")[-1]
+    assert mixed_hardware(records_of(tmp_path / "run"))[0] == (
+        f"attempt 2: {here}, after steps on {here}"
+    )
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_workers_that_come_to_other_weights_end_the_job_or_take_those_of_worker_0(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other_arithmetic: Callable[[Worker], None],
+    allowed: bool,
+) -> None:
+    job = tiny_job(tmp_path / "run", mixed_hardware="allow" if allowed else "error")
+    true_weights = workers.train.weights_of
+    other_ranks: set[int] = set()
+
+    def drifted(model: Any) -> dict[str, torch.Tensor]:
+        if threading.get_ident() in other_ranks:
+            with torch.no_grad():
+                next(model.parameters()).flatten()[0] += 1e-3
+        return true_weights(model)
+
+    monkeypatch.setattr(workers.train, "weights_of", drifted)
+
+    def run(worker: Worker) -> str | None:
+        if worker.rank == 1:
+            other_ranks.add(threading.get_ident())
+            if allowed:
+                other_arithmetic(worker)
+        return train(job, worker).weights_sha256
+
+    if not allowed:
+        with pytest.raises(ReplicaError, match="weights differ after epoch 1"):
+            on_workers(job, 2, run)
+        return
+    found = on_workers(job, 2, run)
+    (start,) = records_of(tmp_path / "run")
+    assert start["mixed_hardware"].endswith("a new CPU")
+    assert found[0] is not None and RunFolder.at(job.run_uri).storage.exists("model.safetensors")
 
 
 def test_a_start_without_steps_warns_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = tiny_job(tmp_path / "run", checkpoint={"every_s": 0.0})
+    job = tiny_job(tmp_path / "run", checkpoint={"every_s": 0.0}, mixed_hardware="allow")
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(arithmetic, "arithmetic_sha256", lambda *_: "cd" * 32)
         elsewhere.setattr(Gradients, "step", _fail)
