@@ -3,6 +3,7 @@
 import contextlib
 import platform
 import socket
+import sys
 from importlib import metadata
 
 from orchestrator.cluster.capacity import (
@@ -36,28 +37,33 @@ def check_cluster(connection: Connection, storage: Storage) -> list[Node]:
 
 
 def _check_versions(connection: Connection) -> None:
+    """Compare what a cluster says of itself. The driver compares the rest before it begins: see
+    `orchestrator.driver.client_platform`."""
+    about = get_json(connection, "/api/v0/cluster_metadata").get("data") or {}
     theirs = {
         "Ray": str(get_json(connection, "/api/version").get("ray_version")),
-        "Python": _get_python_version(connection),
+        "Python": str(about.get("pythonVersion", "unknown")),
+        "on": str(about.get("os") or sys.platform),  # not told where Ray's telemetry is off
     }
-    ours = {"Ray": metadata.version("ray"), "Python": platform.python_version()}
+    ours = {"Ray": metadata.version("ray"), "Python": platform.python_version(), "on": sys.platform}
     for name, version in ours.items():
         # Ray requires the same Ray version and the same minor version of Python.
         is_same = theirs[name] == version or (
             name == "Python" and theirs[name].split(".")[:2] == version.split(".")[:2]
         )
+        if name == "on" and not is_same:
+            raise ClusterError(
+                f"the cluster at {connection.address} runs on {theirs[name]}, this client on "
+                f"{version}",
+                f"submit from a machine with {theirs[name]}: the code and its packages are the "
+                "client's",
+            )
         if not is_same:
             raise ClusterError(
                 f"the cluster at {connection.address} runs {name} {theirs[name]}, "
                 f"this client {version}",
                 f"install {name} {theirs[name]} here, or {version} on the cluster",
             )
-
-
-def _get_python_version(connection: Connection) -> str:
-    reply = get_json(connection, "/api/v0/cluster_metadata")
-    content = reply.get("data") or {}
-    return str(content.get("pythonVersion", "unknown"))
 
 
 def _check_storage(connection: Connection, storage: Storage, nodes: list[Node]) -> None:

@@ -4,6 +4,7 @@ This is the same code in a `--local` process, in a driver on this machine and in
 cluster. It makes the plan, keeps status.json true, watches the time limit and writes the outcome.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator import runs
+from orchestrator.driver.client_platform import check_client_platform
 from orchestrator.driver.environment import SUBMIT_DIR
 from orchestrator.driver.status_updater import StatusUpdater
 from orchestrator.runs import RunStatus
@@ -23,6 +25,8 @@ from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import Plan, make_plan, read_spec
 from orchestrator.units import parse_duration
 from workers.errors import (
+    ClusterError,
+    InputError,
     JobError,
     JobStoppedError,
     NoSuchRunError,
@@ -101,6 +105,8 @@ def execute(run: RunFolder, trainer: Trainer, start: Start | None = None) -> Run
             return current
         owner = take_for_job(run, current.mode, start.job_id or run.run_id)
         with Ownership(run, owner, start.when_lost) as ownership:
+            if refused := _refused_by_platform(run, current):
+                return refused
             status = _begin(run, current, start)
             return _train_and_write_outcome(run, trainer, status, ownership.fence)
     except (StorageError, NoSuchRunError, RunHeldError, TakenOverError) as error:
@@ -113,6 +119,20 @@ def execute(run: RunFolder, trainer: Trainer, start: Start | None = None) -> Run
             cure=error.cure,
             exit_code=error.exit_code,
         )
+
+
+def _refused_by_platform(run: RunFolder, current: RunStatus) -> RunStatus | None:
+    """Return the outcome of a job whose client is on another platform; None if it is not."""
+    started, allowed = time.time(), False
+    with contextlib.suppress(InputError):  # a spec that is damaged is told below
+        allowed = read_spec(run).limits.mixed_hardware == "allow"
+    try:
+        check_client_platform(must_be_equal=not allowed)
+    except ClusterError as error:
+        log.error("%s", error.cause)
+        ended = replace(current, ended_at=time.time(), **_failure(error))
+        return write_outcome(run, None, None, ended, started)
+    return None
 
 
 def _begin(run: RunFolder, current: RunStatus, start: Start) -> RunStatus:

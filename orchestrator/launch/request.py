@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.driver.client_platform import tell_driver
 from orchestrator.launch.upload import Upload, list_upload
 from orchestrator.units import show_bytes
 from workers.errors import InputError
@@ -89,7 +90,11 @@ def build_request(
     folders = packages()
     runtime_env: dict[str, Any] = {
         "py_modules": [str(folder) for folder in folders],
-        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S), **shipping.env},
+        "env_vars": {
+            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S),
+            **tell_driver(),
+            **shipping.env,
+        },
     }
     if pip:
         runtime_env["pip"] = list(pip)

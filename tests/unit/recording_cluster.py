@@ -44,6 +44,8 @@ class RecordingCluster:
         self.requests: list[RecordedRequest] = []
         self.jobs: dict[str, str] = {}
         """The status of each job in Ray's words, by the job's id."""
+        self.os = ""
+        """What the cluster says its nodes run on; empty if it does not say."""
         self.running_nodes = ""
         """What `ray status` lists below `Active:`; empty if the cluster does not tell."""
 
@@ -57,7 +59,8 @@ class RecordingCluster:
             version = metadata.version("ray")
             return 200, {"version": "4", "ray_version": version, "ray_commit": ""}
         if path == "/api/v0/cluster_metadata":
-            return 200, {"data": {"pythonVersion": platform.python_version()}}
+            about = {"pythonVersion": platform.python_version()}
+            return 200, {"data": {**about, **({"os": self.os} if self.os else {})}}
         if path == "/api/v0/nodes":
             return 200, {"data": {"result": {"result": [NODE]}}}
         if path == "/api/cluster_status" and self.running_nodes:

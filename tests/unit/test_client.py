@@ -326,3 +326,16 @@ def test_headers_in_the_environment_are_nothing_for_a_job_on_this_machine(rnnjob
         "submit", "--local", "--dry-run", "--dataset", "mnist-sample", RAY_JOB_HEADERS="not json"
     )
     assert done.exit_code == 0, done.stderr
+
+
+def test_a_cluster_on_another_operating_system_is_refused_before_anything_is_sent(
+    cluster: RecordingCluster,
+) -> None:
+    cluster.os = "plan9"
+    done = rnnjob("submit", "--address", cluster.address, *JOB, "-d")
+    assert done.exit_code == 3
+    assert done.stderr.splitlines()[-2:] == [
+        f"Error: the cluster at {cluster.address} runs on plan9, this client on {sys.platform}",
+        "Try: submit from a machine with plan9: the code and its packages are the client's",
+    ]
+    assert cluster.paths("POST") == cluster.paths("PUT") == [] and not Path("runs").exists()
