@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from orchestrator import runs
 from orchestrator.drill.outcomes import LOST, MISSED, SURVIVED, FaultOutcome
+from orchestrator.runs.metrics import score_of, show_metric
 from workers.records.record_kinds import SCORES
 from workers.storage.typed_json import Json
 
@@ -37,6 +38,7 @@ class FinishedRun:
             "state": self.state,
             "reason": self.reason,
             "weights_sha256": self.result.get("weights_sha256"),
+            "test_accuracy": self.result.get("test_accuracy"),
             "steps": len(self.steps),
             "attempts": self.result.get("attempts"),
             "wall_s": self.result.get("wall_s"),
@@ -72,6 +74,7 @@ def compare_runs(
     return [
         _state(undisturbed, disturbed),
         _weights(undisturbed, disturbed),
+        _score(undisturbed, disturbed),
         _steps_once(undisturbed, disturbed, num_steps),
         _step_values(undisturbed, disturbed),
         _rows(undisturbed, disturbed, rows),
@@ -90,6 +93,13 @@ def _weights(undisturbed: FinishedRun, disturbed: FinishedRun) -> Check:
     expected, actual = (str(r.result.get("weights_sha256")) for r in (undisturbed, disturbed))
     same = expected == actual and undisturbed.result.get("weights_sha256") is not None
     return Check("weights", same, expected[:16], actual[:16])
+
+
+def _score(undisturbed: FinishedRun, disturbed: FinishedRun) -> Check:
+    """Compare the score on the test split. It also shows that the job learns something."""
+    expected, actual = (score_of(run.result, "test_") for run in (undisturbed, disturbed))
+    texts = ["-" if score is None else show_metric(*score) for score in (expected, actual)]
+    return Check("test score", expected == actual and expected is not None, *texts)
 
 
 def _steps_once(undisturbed: FinishedRun, disturbed: FinishedRun, num_steps: int) -> Check:

@@ -33,7 +33,7 @@ def test_a_cluster_of_its_own_loses_a_worker_and_a_checkpoint_and_nothing_else(
     # one takes seconds to start, and the job must not be over by then.
     done = cli(
         "drill", *SMALL, "--nodes", "2", "--faults", "worker,storage", "--num-faults", "2",
-        "--epochs", "4", "--seed", "31", "--json",
+        "--epochs", "4", "--seed", "31", "--json", "--set", "model.read=pixels",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr + done.stdout
     report = done.json
@@ -48,8 +48,10 @@ def test_a_cluster_of_its_own_loses_a_worker_and_a_checkpoint_and_nothing_else(
 
 
 def test_one_process_is_killed_and_its_checkpoint_damaged(cli: Cli) -> None:
-    rows = ("--set", "model.read=rows", "--set", "training.steps=150")
-    done = cli("drill", "--local", *SMALL, *rows, "--faults", "driver,storage", "--num-faults", "2")
+    short = ("--set", "training.steps=150")
+    done = cli(
+        "drill", "--local", *SMALL, *short, "--faults", "driver,storage", "--num-faults", "2"
+    )
     assert done.exit_code == 0, done.stderr
     assert "nothing was lost" in done.stdout
     assert done.stdout.count("survived ") >= 2

@@ -41,7 +41,7 @@ def finished_run() -> FinishedRun:
         for epoch in (1, 2)
     ]  # fmt: skip
     records = [start(1, 0, 0.0), *(step(n, float(n)) for n in range(1, NUM_STEPS + 1))]
-    result = {"weights_sha256": "ab" * 32, "data_account": account}
+    result = {"weights_sha256": "ab" * 32, "test_accuracy": 0.9, "data_account": account}
     return FinishedRun("one", "SUCCEEDED", "", result, records)
 
 
@@ -85,6 +85,10 @@ def no_weights(run: FinishedRun) -> None:
     run.result["weights_sha256"] = None
 
 
+def other_score(run: FinishedRun) -> None:
+    run.result["test_accuracy"] = 0.91
+
+
 def a_step_is_missing(run: FinishedRun) -> None:
     del run.records[3]
 
@@ -114,6 +118,7 @@ def an_epoch_is_missing(run: FinishedRun) -> None:
     [
         (other_weights, {"weights"}),
         (no_weights, {"weights"}),
+        (other_score, {"test score"}),
         (a_step_is_missing, {"every step once", "loss of every step", "rows of every epoch once"}),
         (a_step_is_recorded_twice, {"every step once", "rows of every epoch once"}),
         (one_bit_of_a_loss, {"loss of every step"}),
