@@ -76,11 +76,14 @@ class ModelConfig(Config):
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     """`rnn` is the Elman network with tanh."""
     hidden_size: Annotated[int, Field(ge=1, le=2**16, strict=True)] = 128
+    """The numbers in the state of a layer."""
     num_layers: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    """The layers, each of which reads the states of the one below."""
     embedding_size: Annotated[int, Field(ge=0, le=2**16, strict=True)] = 0
     """The numbers that stand for a token. 0: the data set has no tokens; its integers are
     numbers."""
     bidirectional: StrictBool = False
+    """Whether each layer also reads the sequence from its end."""
     dropout: Fraction = 0.0
     """The probability that a feature is dropped, between the layers and before the output."""
     pooling: Literal["last", "mean", "max"] = "last"
@@ -163,9 +166,11 @@ class OptimizerConfig(Config):
     """The optimizer and its constants."""
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
+    """How a gradient changes the weights."""
     lr: Annotated[Number, Field(gt=0.0, le=MAX_FLOAT32)] = 0.016
     """The peak learning rate."""
     weight_decay: Annotated[Number, Field(ge=0.0, le=MAX_FLOAT32)] = 0.1
+    """How strongly weights are drawn to zero; `adamw` does that apart from the gradient."""
     momentum: Fraction = 0.0
     """The momentum of `sgd`. Other optimizers ignore it."""
 
@@ -174,6 +179,7 @@ class TrainingConfig(Config):
     """What decides the weights, beside the data and the model."""
 
     epochs: PositiveInt = 5
+    """The number of passes over the training rows."""
     steps: PositiveInt | None = None
     """The job ends after so many steps, even within an epoch; `epochs` is then ignored."""
     earlier_ends: tuple[PositiveInt, ...] = ()
@@ -183,6 +189,7 @@ class TrainingConfig(Config):
     """The rows of one step, over all shards. It must be a multiple of `dataset.num_shards`."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: Literal["constant", "one-cycle", "cosine"] = "one-cycle"
+    """How the learning rate changes over the steps."""
     gradient_clip: NonNegative = 1.0
     """The largest L2 norm of the gradient; 0 means no limit."""
     bptt_steps: NonNegativeInt = 0
@@ -209,6 +216,7 @@ class TrainingConfig(Config):
     label_smoothing: Fraction = 0.0
     """The share of a row's probability that is spread over all classes (Szegedy et al., 2016)."""
     seed: Seed = 0
+    """The seed of all random numbers."""
 
 
 class CheckpointConfig(Config):
@@ -219,7 +227,9 @@ class CheckpointConfig(Config):
     every_s: NonNegative = 60.0
     """Save after so many seconds; 0 means not by time."""
     keep_latest: PositiveInt = 2
+    """How many of the newest checkpoints to keep."""
     keep_best: NonNegativeInt = 1
+    """How many of those at the end of a best epoch to keep beside them."""
 
 
 class LogConfig(Config):

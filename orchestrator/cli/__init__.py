@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator import __version__
+from orchestrator.cli.options.example import example
 from orchestrator.cli.output import colours, echo, print_logs_and_tracebacks
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _COMMANDS = {
         "jobs.submit",
         "Train a job in this process, with local Ray, or on a cluster.",
     ),
+    "init": ("jobs.init", "Write a job.yaml to begin with."),
     "list": ("runs.listing", "List the runs of a storage, newest first."),
     "show": ("runs.show", "Show the state, metrics, result and files of a run."),
     "status": ("runs.status", "Print the state of a run in one line."),
@@ -107,18 +109,18 @@ def run() -> None:
     cls=_LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example(
+        "rnnjob submit --local --dataset mnist-sample     one process, no Ray",
+        "rnnjob submit --workers 2                        Ray on this machine",
+        "rnnjob list                                      all runs and their results",
+        "rnnjob show @last                                details of the newest run",
+    ),
 )
 @click.version_option(__version__, prog_name="rnnjob")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Distributed training of recurrent classifiers. The result is the same, bit for bit, on any
     number of workers.
-
-    \b
-    rnnjob submit --local --dataset mnist-sample     one process, no Ray
-    rnnjob submit --workers 2                        Ray on this machine
-    rnnjob list                                      all runs and their results
-    rnnjob show @last                                details of the newest run
     """
     context.color = colours()
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -4,13 +4,14 @@ import click
 from click.shell_completion import get_completion_class
 
 from orchestrator.cli.errors import explained
+from orchestrator.cli.options.example import example
 from orchestrator.cli.output import echo
 
 _VARIABLE = "_RNNJOB_COMPLETE"
 """The environment variable that the script sets and that click looks for."""
 
 
-@click.command("completion")
+@click.command("completion", epilog=example("rnnjob completion bash"))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 @explained

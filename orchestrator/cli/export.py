@@ -23,5 +23,8 @@ class _Export(click.Command):
 
 
 export_command = _Export(
-    "export", help=export_model_command.help, params=list(export_model_command.params)
+    "export",
+    help=export_model_command.help,
+    params=list(export_model_command.params),
+    epilog=export_model_command.epilog,
 )

@@ -36,16 +36,18 @@ class TableOptions(Config):
     task: Literal["auto", "classification", "regression"] = "auto"
     """`auto`: texts, integers and booleans are classes, other numbers are a regression."""
     validation: Uri | None = None
+    """The URI of tables with the validation rows, if they are separate."""
     test: Uri | None = None
-    """The URIs of tables with the rows of these splits, if they are separate."""
+    """The URI of tables with the test rows, if they are separate."""
     split: Name | None = None
     """The column that names each row's split: train, validation or test. Null: a column named
     `split`, if there is one."""
     validation_fraction: Fraction | Literal["auto"] = "auto"
+    """The share of the rows, or of the groups, that are held out for validation if nothing else
+    names them. `auto`: 0.1, or none if the table has fewer than 1,000 rows: then each of them says
+    more in training than in the choice of an epoch."""
     test_fraction: Fraction = 0.1
-    """The shares of the rows, or of the groups, that make up a split which nothing else names.
-    `auto`: 0.1, or no validation rows if the table has fewer than 1,000 rows: then each of them
-    says more in training than in the choice of an epoch."""
+    """The share of the rows, or of the groups, that are for the test if nothing else names them."""
     id: Name | None = None
     """The column that identifies a row. Its hash decides the row's split, so that a row keeps its
     split when others are added. Null: a column named `id`, if there is one; without any, the hash

@@ -23,7 +23,7 @@ from orchestrator.spec.tree import (
     read_file,
     set_key,
 )
-from orchestrator.spec.validation import THE_SPEC, validated
+from orchestrator.spec.validation import THE_SPEC, validated, without_empty_sections
 
 _MAX_NAME = 40
 """The most characters of a name that is made of those of data and model."""
@@ -58,7 +58,7 @@ def build_spec(
         for key, value in copy.deepcopy(PRESETS[preset]).items():
             set_key(tree, key, value)
     if file is not None:
-        content = read_file(file)
+        content = without_empty_sections(JobSpec, read_file(file))
         merge(tree, content)
         _let_epochs_win(tree, leaves(content))
         origins.update(dict.fromkeys(leaves(content), str(file)))

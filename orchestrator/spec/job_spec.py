@@ -36,6 +36,8 @@ class JobSpec(Config):
     """A whole job. Only `dataset`, `model`, `augment` and `training` decide its result."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "mnist-lstm"
+    """The first part of the run's id; with tables or a model of one's own, by default the names of
+    both."""
     dataset: DatasetConfig = DatasetConfig()
     model: ModelConfig = ModelConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -46,6 +48,7 @@ class JobSpec(Config):
     env: EnvConfig = EnvConfig()
     log: LogConfig = LogConfig()
     storage: Annotated[str, Field(min_length=1)] = "./runs"
+    """Where the run folders are: a path, or a URI that pyarrow opens."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "JobSpec":

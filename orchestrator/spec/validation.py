@@ -64,6 +64,21 @@ def _origin(dotted: str, origins: Mapping[str, str]) -> str:
     )
 
 
+def without_empty_sections(model: type[BaseModel], tree: Tree) -> Tree:
+    """Return a tree without sections that hold nothing, as if their keys are all comments."""
+    kept: Tree = {}
+    for key, value in tree.items():
+        field = model.model_fields.get(key)
+        section = field.annotation if field else None
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            if isinstance(value, dict):
+                value = without_empty_sections(section, value)
+            elif value is None:
+                continue
+        kept[key] = value
+    return kept
+
+
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():

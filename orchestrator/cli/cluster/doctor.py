@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.errors import explained, terminated_as
 from orchestrator.cli.options.cluster import address_option, headers_from, request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option, storage_option
 from orchestrator.cli.output import Styled, echo, one_line, print_json
 from orchestrator.runs import DEFAULT_STORAGE
@@ -13,7 +14,7 @@ from orchestrator.runs import DEFAULT_STORAGE
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor")
+@click.command("doctor", epilog=example("rnnjob doctor --dataset mnist-sample"))
 @storage_option
 @click.option(
     "--dataset",

@@ -6,13 +6,14 @@ from typing import Any
 import click
 
 from orchestrator.cli.errors import explained
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.options.spec import spec_from, spec_options
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
 
-@click.command("export")
+@click.command("export", epilog=example("rnnjob export --kuberay --image IMAGE"))
 @click.option("--kuberay", is_flag=True, help="Print a RayJob manifest (ray.io/v1) for KubeRay.")
 @spec_options
 @click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
@@ -23,12 +24,14 @@ _verbose_option = click.option(
 )
 
 
-@click.group("cluster")
+@click.group("cluster", epilog=example("rnnjob cluster status"))
 def cluster_command() -> None:
     """Start or stop a Ray cluster on this machine, or with Ray's cluster launcher (`ray up`)."""
 
 
-@cluster_command.command("up")
+@cluster_command.command(
+    "up", epilog=example("rnnjob cluster up --local --nodes 3 --cpus-per-node 1")
+)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--local", is_flag=True, help="Start Ray nodes on this machine, to try things out.")
 @click.option(
@@ -88,7 +91,7 @@ def up_command(
     )
 
 
-@cluster_command.command("status")
+@cluster_command.command("status", epilog=example("rnnjob cluster status"))
 @click.argument("name", default=_LOCAL)
 @json_option
 @explained
@@ -111,7 +114,7 @@ def status_command(name: str, as_json: bool) -> None:
         _print_status(cluster, nodes)
 
 
-@cluster_command.command("down")
+@cluster_command.command("down", epilog=example("rnnjob cluster down"))
 @click.argument("target", default=_LOCAL, metavar="[NAME|FILE.yaml]")
 @json_option
 @_verbose_option

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.data.import_output import output_options, write
+from orchestrator.cli.options.example import example
 
 
-@click.command("npz")
+@click.command("npz", epilog=example("rnnjob data import npz arrays.npz --inputs x --target y"))
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--inputs",
@@ -54,7 +55,10 @@ def npz_command(
     write(lambda: read_npz(path, options), path, output, split, force, as_json)
 
 
-@click.command("idx")
+@click.command(
+    "idx",
+    epilog=example("rnnjob data import idx images-idx3-ubyte labels-idx1-ubyte"),
+)
 @click.argument("inputs", metavar="IMAGES", type=click.Path(path_type=Path))
 @click.argument("labels", metavar="[LABELS]", required=False, type=click.Path(path_type=Path))
 @output_options

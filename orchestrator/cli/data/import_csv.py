@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from orchestrator.cli.data.import_output import output_options, split_names, write
+from orchestrator.cli.options.example import example
 from workers.errors import InputError
 
 P = ParamSpec("P")
@@ -43,7 +44,12 @@ _files = click.argument(
 )
 
 
-@click.command("csv-long")
+@click.command(
+    "csv-long",
+    epilog=example(
+        "rnnjob data import csv-long steps.csv --id recording --time t --target gesture"
+    ),
+)
 @_files
 @click.option(
     "--id",
@@ -94,7 +100,12 @@ def csv_long_command(
     write(lambda: read_long(list(paths), options), paths[0], output, split, force, as_json)
 
 
-@click.command("csv-wide")
+@click.command(
+    "csv-wide",
+    epilog=example(
+        "rnnjob data import csv-wide wide.csv --prefix x_ --target gesture -o wide.parquet"
+    ),
+)
 @_files
 @click.option(
     "--prefix",

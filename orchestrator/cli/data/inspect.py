@@ -7,6 +7,7 @@ import click
 
 from orchestrator.cli.data.table_flags import table_options, table_options_from
 from orchestrator.cli.errors import explained
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.output import Styled, echo, one_line, print_json
 from workers.errors import DataError
@@ -17,7 +18,7 @@ _MOST_LINES = 20
 """The most classes and columns that are printed. JSON has all."""
 
 
-@click.command("inspect")
+@click.command("inspect", epilog=example("rnnjob data inspect rows.parquet"))
 @click.argument("uri", metavar="URI")
 @table_options
 @json_option

@@ -11,6 +11,7 @@ from orchestrator.cli.data.inspect import inspect_command
 from orchestrator.cli.data.table_flags import table_options, table_options_from
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.completion_values import datasets
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _IS_COUNT = re.compile(r"[0-9]{1,18}")
 
 
-@click.group("data")
+@click.group("data", epilog=example("rnnjob data inspect rows.parquet"))
 def data_command() -> None:
     """Prepare data sets."""
 
@@ -31,7 +32,7 @@ data_command.add_command(inspect_command)
 data_command.add_command(import_command)
 
 
-@data_command.command("prepare")
+@data_command.command("prepare", epilog=example("rnnjob data prepare --dataset mnist-sample"))
 @click.option(
     "--dataset",
     default="mnist",

@@ -7,6 +7,7 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import cluster_options, shipping_from
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import (
     client_for,
     json_option,
@@ -18,7 +19,7 @@ from orchestrator.cli.options.run import (
 from orchestrator.cli.options.spec import gpus_per_worker_option
 
 
-@click.command("resume")
+@click.command("resume", epilog=example("rnnjob resume @last --set training.epochs=8"))
 @run_argument
 @storage_option
 @click.option("--local", is_flag=True, help="Continue in this process, without Ray.")

@@ -4,11 +4,12 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, run_options
 from orchestrator.cli.output import echo, print_json
 
 
-@click.command("stop")
+@click.command("stop", epilog=example("rnnjob stop @last"))
 @run_options
 @request_options
 @click.option(

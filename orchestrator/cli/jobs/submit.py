@@ -8,6 +8,7 @@ import click
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import cluster_options, shipping_from
 from orchestrator.cli.options.completion_values import run_ids
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, json_option, verbose_option
 from orchestrator.cli.options.spec import as_assignments, spec_from, spec_options
 from orchestrator.cli.output import echo, print_json
@@ -29,7 +30,9 @@ _ONLY_FOR_NEW_RUNS = (
 )
 
 
-@click.command("submit")
+@click.command(
+    "submit", epilog=example("rnnjob submit --local --dataset mnist-sample --epochs 4 --lr 0.01")
+)
 @click.option("--local", is_flag=True, help="Train in this process, without Ray.")
 @spec_options
 @cluster_options

@@ -6,12 +6,13 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
 from orchestrator.cli.output import echo, one_line, print_json
 from workers.errors import InputError
 
 
-@click.command("wait")
+@click.command("wait", epilog=example("rnnjob wait @last --timeout 10m"))
 @run_options
 @request_options
 @click.option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.on_ray import on_ray_from, on_ray_options
 from orchestrator.cli.options.run import (
     json_option,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.trained.trained_run import TrainedRun
 
 
-@click.command("evaluate")
+@click.command("evaluate", epilog=example("rnnjob evaluate @last --split validation"))
 @trained_run_argument
 @click.option(
     "--dataset",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import (
     json_option,
     open_storage,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.trained.export import Export
 
 
-@click.command("export")
+@click.command("export", epilog=example("rnnjob export @last --format bundle -o bundle"))
 @trained_run_argument
 @click.option(
     "--format",
@@ -67,9 +68,6 @@ def export_model_command(
     verbose: bool,
 ) -> None:
     """Write a run's model in the format of another program.
-
-    \b
-    rnnjob export @last --format onnx -o model.onnx
 
     RUN: an id, a unique prefix, or @last. RUN:best and RUN:STEP name a checkpoint. What is written
     is compared with the run's model on its test rows, or on made-up rows if those are not here.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.on_ray import on_ray_from, on_ray_options
 from orchestrator.cli.options.run import (
     json_option,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.trained.trained_run import TrainedRun
 
 
-@click.command("predict")
+@click.command("predict", epilog=example("rnnjob predict @last digit.png"))
 @trained_run_argument
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option(

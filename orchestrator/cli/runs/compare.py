@@ -4,11 +4,12 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.completion_values import run_ids
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option, open_storage, storage_option
 from orchestrator.cli.output import print_json
 
 
-@click.command("compare")
+@click.command("compare", epilog=example("rnnjob compare lstm gru"))
 @click.argument("names", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=run_ids)
 @storage_option
 @json_option
@@ -21,10 +22,6 @@ def compare_command(names: tuple[str, ...], storage: str | None, as_json: bool) 
     all of them as one group. Two groups are compared seed by seed, and the command says whether
     the difference is more than noise: p-values of a paired t-test and of an exact sign-flip test.
     One group alone is listed with mean and standard deviation.
-
-    \b
-    Example:
-      rnnjob compare lstm gru
     """
     from orchestrator import runs
     from orchestrator.runs.repeats import find_runs

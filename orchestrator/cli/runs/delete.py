@@ -11,6 +11,7 @@ from orchestrator.cli.errors import explained
 from orchestrator.cli.options.age import confirm_removal, older_than_option, seconds_of
 from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.completion_values import run_ids
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, json_option, run_address_option, storage_option
 from orchestrator.cli.output import age, echo, print_json
 from workers.errors import InputError
@@ -24,7 +25,12 @@ _SHOWN = 20
 """The most runs that are listed before the question."""
 
 
-@click.command("delete")
+@click.command(
+    "delete",
+    epilog=example(
+        "rnnjob delete @last --yes", "rnnjob delete --older-than 30d --state FAILED --dry-run"
+    ),
+)
 @click.argument("run_names", metavar="RUN...", nargs=-1, shell_complete=run_ids)
 @older_than_option("Delete all runs that ended longer ago than this, for example 30d.")
 @click.option(

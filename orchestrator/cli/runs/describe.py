@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, run_options, status_line
 from orchestrator.cli.output import Styled, echo, one_line, print_json
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _LAST_MESSAGE_LINES = 5
 
 
-@click.command("describe")
+@click.command("describe", epilog=example("rnnjob describe @last --json"))
 @run_options
 @request_options
 @explained

@@ -10,6 +10,7 @@ import click
 from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, json_option, storage_option
 from orchestrator.cli.output import echo, one_line, print_json
 from orchestrator.runs.metrics import metrics_of, show_metric
@@ -31,7 +32,7 @@ _DECIDED = (runs.LOST, runs.UNREACHABLE)
 Row = dict[str, Any]
 
 
-@click.command("list")
+@click.command("list", epilog=example("rnnjob list --state SUCCEEDED --last 5"))
 @storage_option
 @request_options
 @click.option(

@@ -8,6 +8,7 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _DRIVER = "driver"
 
 
-@click.command("logs")
+@click.command("logs", epilog=example("rnnjob logs @last --tail 20"))
 @run_options
 @request_options
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until the run ends.")

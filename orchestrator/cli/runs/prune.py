@@ -7,6 +7,7 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.age import confirm_removal, older_than_option, seconds_of
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option, open_storage, storage_option
 from orchestrator.cli.output import echo, print_json
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _DEFAULT_AGE = "1d"
 
 
-@click.command("prune")
+@click.command("prune", epilog=example("rnnjob prune --dry-run"))
 @storage_option
 @older_than_option(
     f"Remove only what nothing has used for so long.  [default: {_DEFAULT_AGE}]", _DEFAULT_AGE

@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, run_options
 from orchestrator.cli.output import print_json
 from orchestrator.runs.metrics import score_of, show_metric
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.runs import RunStatus
 
 
-@click.command("show")
+@click.command("show", epilog=example("rnnjob show @last"))
 @run_options
 @request_options
 @explained

@@ -4,11 +4,12 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options, status_line
 from orchestrator.cli.output import echo, print_json
 
 
-@click.command("status")
+@click.command("status", epilog=example("rnnjob status @last"))
 @run_options
 @request_options
 @explained

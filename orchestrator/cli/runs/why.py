@@ -4,11 +4,12 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import client_for, run_options
 from orchestrator.cli.output import Styled, echo, print_json
 
 
-@click.command("why")
+@click.command("why", epilog=example("rnnjob why @last"))
 @run_options
 @request_options
 @explained

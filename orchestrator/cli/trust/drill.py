@@ -14,6 +14,7 @@ from orchestrator.cli.options.cluster import (
     shipping_from,
     shipping_options,
 )
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option
 from orchestrator.cli.options.spec import spec_from, spec_options
 from orchestrator.cli.output import echo, print_json
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _NODES, _CPUS_PER_NODE = 3, 1
 
 
-@click.command("drill")
+@click.command("drill", epilog=example("rnnjob drill --local --seed 7"))
 @click.option(
     "--local",
     is_flag=True,

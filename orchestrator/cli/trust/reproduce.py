@@ -12,6 +12,7 @@ from orchestrator.cli.options.cluster import (
     shipping_from,
     shipping_options,
 )
+from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import (
     json_option,
     open_storage,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from workers.records.run_folder import RunFolder
 
 
-@click.command("reproduce")
+@click.command("reproduce", epilog=example("rnnjob reproduce @last --steps 4"))
 @run_argument
 @storage_option
 @click.option(

@@ -47,6 +47,7 @@ def inspect_tables(uri: str, options: TableOptions, as_tokens: bool) -> Json:
     roles: Mapping[str, str] = content.pop("roles")
     for column in content["columns"]:
         column["role"] = roles.get(column["name"])
+    content["spec"] = _spec(uri, options, content)
     content["submit"] = _submit(uri, options, content)
     return content
 
@@ -100,17 +101,36 @@ def _roles(roles: Roles) -> dict[str, str]:
     return {column: role for column, role in named.items() if column is not None}
 
 
+def _spec(uri: str, options: TableOptions, content: Json) -> Json:
+    """Return the keys of a spec that trains on the tables, by dotted key."""
+    roles: dict[str, list[str]] = {}
+    for column in content["columns"]:
+        roles.setdefault(column["role"], []).append(column["name"])
+    target = options.target or next(iter(roles.get("target", ())), None)
+    given = {key: getattr(options, key) for key in options.model_fields_set}
+    values = {**given, "inputs": list(options.inputs or roles.get("inputs", ())), "target": target}
+    named = {f"dataset.{key}": value for key, value in values.items() if value}
+    return {"dataset.name": TABLE_PREFIX + uri, **named, **_needed(content)}
+
+
+def _needed(content: Json) -> Json:
+    """Return the values other than the defaults without which the rows cannot be trained on."""
+    rows = {split: each["rows"] for split, each in content["splits"].items()}
+    needed: Json = {}
+    if "vocabulary" in content:
+        needed["model.embedding_size"] = EMBEDDING_SIZE
+    if 0 < rows.get("train", 0) < _NUM_SHARDS:
+        needed["dataset.num_shards"] = 1
+    if rows and not rows["validation"]:
+        needed["training.keep"] = "last"
+    return needed
+
+
 def _submit(uri: str, options: TableOptions, content: Json) -> str:
     """Return the command that trains on the tables."""
-    roles = {c["role"]: c["name"] for c in content["columns"] if c["role"] is not None}
-    if options.target is None and "target" in roles:
-        options = options.model_copy(update={"target": roles["target"]})
+    if options.target is None and (target := content["spec"].get("dataset.target")):
+        options = options.model_copy(update={"target": target})
     words = ["rnnjob", "submit", "--local", "--dataset", TABLE_PREFIX + uri, *flags_of(options)]
-    rows = {split: each["rows"] for split, each in content["splits"].items()}
-    if "vocabulary" in content:
-        words += ["--set", f"model.embedding_size={EMBEDDING_SIZE}"]
-    if 0 < rows.get("train", 0) < _NUM_SHARDS:
-        words += ["--set", "dataset.num_shards=1"]
-    if rows and not rows["validation"]:
-        words += ["--set", "training.keep=last"]
+    for key, value in _needed(content).items():
+        words += ["--set", f"{key}={value}"]
     return shlex.join(words)
