@@ -35,6 +35,7 @@ _COMMANDS = {
     "wait": ("jobs.wait", "Wait until a run has ended, and exit with its exit code."),
     "why": ("runs.why", "Explain why a run is not running, or why it failed."),
     "compare": ("runs.compare", "Print what differs between runs, and whether it is noise."),
+    "report": ("runs.report", "Write an HTML page about one run or several."),
     "stop": ("jobs.stop", "Ask a running job to write a checkpoint and stop."),
     "resume": ("jobs.resume", "Continue a run from its last checkpoint."),
     "evaluate": ("models.evaluate", "Compute the metrics of a run's model on any data."),

@@ -16,7 +16,7 @@
         checkpoints/step-*  the states to resume from             worker 0
         model.safetensors   the final weights                     worker 0
         result.json         the outcome                           the driver
-        report.html         the outcome as a web page             the driver
+        report.html         the outcome as a web page             the driver, and rnnjob report
         stop.json           a request to stop the job             any process that wants it to stop
         failures.jsonl      the failures and resumes              the process that saw them
         logs/               the logs of the processes             each process

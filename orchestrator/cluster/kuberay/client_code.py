@@ -23,7 +23,7 @@ from workers.storage.storage import Storage
 _NAME = "rnnjob"
 _PACKAGES = ("orchestrator", "workers")
 _PUBLISHED = ".code"
-_SUFFIXES = (".py", ".md", ".parquet")
+_SUFFIXES = (".py", ".md", ".parquet", ".json", ".css", ".js")
 """What the packages consist of, beside `py.typed`. Other files that lie there stay at home."""
 _IN_THE_IMAGE = "ray"
 """Ray's image contains it, and Ray refuses to start a job that would install another version."""

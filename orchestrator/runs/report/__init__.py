@@ -1,4 +1,5 @@
-"""Render a run as one HTML page, report.html, with its charts.
+"""Render runs as one HTML page: report.html, with its figures, its style and its script.
 
-Everything on the page comes from the run folder.
+`content` reads what a page shows from run folders, `charts` draws, `sections` and `html` put it
+together. The rows of the test split, which need the model and the data, come from above.
 """
