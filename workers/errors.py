@@ -18,7 +18,7 @@
     │   ├── DivergedError                the loss or the gradient is no longer finite
     │   ├── RowAccountError              the rows counted are not the rows of the split
     │   └── ReplicaError                 the workers' hardware or packages differ
-    ├── WorkerFailedError       exit 1   a worker process failed more often than allowed
+    ├── WorkerFailedError       exit 1   a worker failed more often than allowed, or would again
     ├── ClusterError            exit 3   a cluster cannot be reached or refuses a request
     │   ├── UnreachableError             nothing answers at its address
     │   └── NoSuchClusterError  exit 4   no local cluster has the name
@@ -37,6 +37,8 @@ class JobError(Exception):
     """A job cannot go on. `cause` says what was wrong, with its value; `cure` what to do next."""
 
     exit_code = 1
+    repeats = True
+    """Whether the job would meet the error again if its workers were started again."""
 
     def __init__(self, cause: str, cure: str = "") -> None:
         super().__init__(cause, cure)
@@ -72,6 +74,8 @@ class RunHeldError(InputError):
 class StorageError(JobError):
     """The run folder cannot be read or written."""
 
+    repeats = False
+
 
 class RefusedFileError(StorageError):
     """What lies in a storage is not what was written there, and is not read or written.
@@ -79,11 +83,14 @@ class RefusedFileError(StorageError):
     It is too large, no regular file, or a symbolic link that leads out of its folder.
     """
 
+    repeats = True
+
 
 class GoneError(StorageError):
     """The run folder was deleted. Nothing of it is written again."""
 
     exit_code = 4
+    repeats = True
 
 
 class CheckpointError(JobError):
@@ -92,6 +99,8 @@ class CheckpointError(JobError):
 
 class DamagedCheckpointError(CheckpointError):
     """A file of a checkpoint is missing, or is not the file that was written."""
+
+    repeats = False  # the next attempt goes on from the one before it
 
 
 class ModelFailedError(JobError):
@@ -116,7 +125,8 @@ class ReplicaError(SharedError):
 
 
 class WorkerFailedError(JobError):
-    """A worker process failed more often than `limits.max_failures` allows."""
+    """A worker process failed more often than `limits.max_failures` allows, or in a way that would
+    come again."""
 
 
 class ClusterError(JobError):

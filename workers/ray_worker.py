@@ -26,6 +26,7 @@ from workers.data.tables import rows_from_table
 from workers.errors import DataError, SharedError
 from workers.ray_reports import reporting
 from workers.records.activity import EXCHANGE, Activity
+from workers.records.failures import repeating
 from workers.records.owners import Fence
 from workers.records.run_folder import RunFolder, StopPoller, StopRequest
 from workers.records.run_log import RunLog, log_to
@@ -151,6 +152,10 @@ def train_on_ray(config: dict[str, Any]) -> dict[str, Any]:
         except SharedError as error:
             log.error("%s", error.cause)
             return {"error": error}
-        except Exception:
+        except Exception as error:
             log.exception("worker %d failed", worker.rank)
-            raise
+            # Sent to Ray's controller, an error keeps its class and text, but not what caused it.
+            found = repeating(error, worker.rank)
+            if found is None or found is error:
+                raise
+            raise found from error

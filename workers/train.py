@@ -47,6 +47,7 @@ from workers.models.own.installed import code_of
 from workers.optimizer import build_optimizer, clip_, lr_factor
 from workers.pieces import rules_of
 from workers.records.activity import CHECKPOINT, EVALUATE, RECORD, Activity
+from workers.records.failures import mark_step
 from workers.records.metrics_log import MetricsLog, RecordSink
 from workers.records.owners import Fence
 from workers.records.run_folder import RunFolder, StopRequest
@@ -103,6 +104,9 @@ def train(
                 loop.open_records(stack, sink)
             try:
                 return loop.run_to_end()
+            except Exception as error:
+                mark_step(error, loop.progress.step)
+                raise
             finally:
                 loop.release()
 

@@ -11,6 +11,7 @@ from orchestrator.units import parse_duration
 from workers.config import SPLITS
 from workers.errors import JobError, WorkerFailedError
 from workers.gpu import settings as gpu_settings
+from workers.records.failures import again, is_of_a_connection, step_of
 from workers.records.run_folder import PREEMPTION, STANDSTILL, WORKER, RunFolder, StopRequest
 
 if TYPE_CHECKING:
@@ -125,11 +126,53 @@ def _failure_log(run_uri: str) -> Any:
         def after_exception(
             self, run_context: Any, worker_exceptions: dict[int, Exception]
         ) -> None:
-            # An exception from a callback would end the job.
+            # An exception from a callback ends the job, which is wanted only of this one.
+            end: JobError | None = None
             with contextlib.suppress(Exception):
-                note_failure(RunFolder.at(run_uri).with_retries(), worker_exceptions)
+                run = RunFolder.at(run_uri).with_retries()
+                end = why_not_again(run, worker_exceptions)
+                if end is None:
+                    note_failure(run, worker_exceptions)
+            if end is not None:
+                raise end
 
     return FailureLog()
+
+
+def why_not_again(run: RunFolder, worker_exceptions: dict[int, Exception]) -> JobError | None:
+    """Return the error with which the job ends, if the workers would fail alike once more.
+
+    That is an error which its worker knew would come again, or one that has come at the same step
+    in the attempt before. `worker_exceptions`: by rank.
+    """
+    for error in worker_exceptions.values():
+        found = _job_error_in(error)
+        if found is not None and found.repeats:
+            return found
+    last = run.failures()[-1:]
+    reason, step = _reason_and_step(worker_exceptions)
+    if step is not None and last and (last[0]["reason"], last[0].get("step")) == (reason, step):
+        return again(f"{reason}, twice at step {step}")
+    return None
+
+
+def _job_error_in(error: BaseException | None) -> JobError | None:
+    """Return the error of ours that is behind an error of Ray's; None if there is none."""
+    while error is not None and not isinstance(error, JobError):
+        error = error.__cause__ or getattr(error, "cause", None)
+    return error
+
+
+def _reason_and_step(worker_exceptions: dict[int, Exception]) -> tuple[str, int | None]:
+    """Return the reason of a failure, and the step at which the error behind it was raised.
+
+    The step is None if a worker was lost, or the connection to one. The other workers then fail
+    because of it, and none of it need come again.
+    """
+    others = {r: e for r, e in worker_exceptions.items() if not is_of_a_connection(e)}
+    rank, error = next(iter((others or worker_exceptions).items()))
+    is_lost = not others or any(step_of(each) is None for each in others.values())
+    return f"worker {rank} failed: {_last_line(error)}", None if is_lost else step_of(error)
 
 
 def note_failure(run: RunFolder, worker_exceptions: dict[int, Exception]) -> None:
@@ -138,10 +181,11 @@ def note_failure(run: RunFolder, worker_exceptions: dict[int, Exception]) -> Non
     When a worker is lost, the others fail because of it. So one preempted worker makes the whole
     failure a preemption, as in Ray's own count.
     """
-    preempted = [rank for rank, error in worker_exceptions.items() if _is_preempted(error)]
-    rank = preempted[0] if preempted else next(iter(worker_exceptions))
-    reason = _standstill(run) or f"worker {rank} failed: {_last_line(worker_exceptions[rank])}"
-    run.note_failure(reason, PREEMPTION if preempted else WORKER)
+    preempted = {rank: error for rank, error in worker_exceptions.items() if _is_preempted(error)}
+    reason, step = _reason_and_step(preempted or worker_exceptions)
+    reason = _standstill(run) or reason
+    more = {} if step is None else {"step": step}
+    run.note_failure(reason, PREEMPTION if preempted else WORKER, **more)
 
 
 def _standstill(run: RunFolder) -> str:
@@ -182,12 +226,11 @@ def _datasets(plan: Plan) -> dict[str, Any]:
 def _explain_failure(error: Exception, failures_left: int) -> JobError:
     """Return the JobError behind a failed fit, else an error with the first worker's failure."""
     failures = [e for e in getattr(error, "worker_failures", {}).values() if e is not None]
+    if (ended_by := getattr(error, "controller_failure", None)) is not None:
+        failures = [ended_by]
     for failure in failures:
-        cause: BaseException | None = failure
-        while cause is not None:
-            if isinstance(cause, JobError):
-                return cause
-            cause = cause.__cause__ or getattr(cause, "cause", None)
+        if found := _job_error_in(failure):
+            return found
     why = _last_line(failures[0] if failures else error)
     again = f", and again after {failures_left} restarts" if failures_left else ""
     return WorkerFailedError(

@@ -1,7 +1,9 @@
 """Ctrl-C, SIGTERM, `stop`, limits, and a process that dies: what remains, and that it goes on."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -208,3 +210,21 @@ def test_a_killed_worker_and_a_killed_driver_cost_restarts_and_no_bit(
     failures = [json.loads(line) for line in (folder / "failures.jsonl").open()]
     assert [failure["kind"] for failure in failures] == ["worker", "driver"]
     assert failures[1]["reason"] == "the driver was killed by SIGKILL"
+
+
+@pytest.mark.long
+def test_an_error_that_would_come_again_ends_a_job_on_ray_at_once(
+    rnnjob: Cli, waiting: Callable[..., Any], no_process_left: None
+) -> None:
+    folder = rnnjob.cwd / "runs" / "run"
+    process = rnnjob.start(*ENDLESS, "--workers", "2", "--checkpoint-every", "5")
+    waiting(lambda: len(_steps(folder)) > 10)
+    while not (folder / "checkpoints").is_file():  # no folder, no checkpoint: as on a full disk
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (folder / "checkpoints").write_text("")
+    _, stderr = process.communicate(timeout=ENOUGH_S)
+    assert process.returncode == 1, stderr
+    assert f"Error: FAILED: cannot write {os.path.realpath(folder)}/checkpoints" in stderr
+    assert "Traceback" not in stderr
+    assert _starts(folder) == 1 and not (folder / "failures.jsonl").exists()

@@ -46,7 +46,7 @@ STANDSTILL = "standstill"
 resume is not a failure: it sets the count back to zero. A standstill comes before the failure of
 the workers that are ended because of it."""
 
-_ENTRY_TYPES = {"kind": str, "reason": str, "time": float, "deadline": float}
+_ENTRY_TYPES = {"kind": str, "reason": str, "time": float, "deadline": float, "step": int}
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ class RunFolder:
         self.storage.write(self.FAILURES, text.encode())
 
     def failures(self) -> list[Json]:
-        """Return all entries, oldest first: kind, reason, Unix time; deadline of a preemption."""
+        """Return all entries, oldest first: kind, reason, Unix time; deadline of a preemption; of
+        an error, the step at which it was raised."""
         try:
             return self.storage.read_lines(
                 self.FAILURES, lambda lines: list(_entries(lines)), max_bytes=_MAX_FAILURES_BYTES

@@ -146,10 +146,22 @@ def create(path: str, data: bytes) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _while_others_change_it() -> Iterator[None]:
+    """Ignore that another process removes the same folder, too, or still writes into it."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+
+
 def remove(path: str) -> None:
     """Remove a folder with all its content, or what else has its name. Follows no symbolic link."""
     while os.path.lexists(path):
-        with contextlib.suppress(FileNotFoundError):  # another process removes it, too
+        with _while_others_change_it():
             if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
                 shutil.rmtree(path)
             else:

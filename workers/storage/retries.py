@@ -1,5 +1,6 @@
 """Retries for a remote storage: an operation that fails only for a while is tried again."""
 
+import errno
 import itertools
 import logging
 import re
@@ -19,6 +20,19 @@ _PERMANENT = re.compile(
     r"|HTTP status (?:3\d\d|4(?!08|25|29)\d\d)"
 )
 """What S3 answers when it would answer the same the next time."""
+REPEATING_ERRNOS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+    }
+)
+"""What an operating system says when the next attempt would fail alike."""
 
 
 class Retries:
@@ -62,4 +76,9 @@ def may_succeed_later(error: StorageError) -> bool:
     """Return whether the storage might do the same without an error a little later."""
     return not isinstance(
         error.__cause__, FileNotFoundError | PermissionError | ValueError
-    ) and not _PERMANENT.search(error.cause)
+    ) and not is_permanent(error.cause)
+
+
+def is_permanent(told: str) -> bool:
+    """Return whether a remote storage would answer the same the next time."""
+    return _PERMANENT.search(told) is not None

@@ -23,7 +23,7 @@ from workers.storage import lines, local_files, s3_new_object
 from workers.storage.credentials import refuse_credentials
 from workers.storage.lines import Line
 from workers.storage.local_files import FileInfo
-from workers.storage.retries import Retries
+from workers.storage.retries import REPEATING_ERRNOS, Retries, is_permanent
 from workers.storage.s3 import open_s3
 
 T = TypeVar("T")
@@ -55,12 +55,15 @@ def storage_errors(action: str, where: str) -> Iterator[None]:
 
 def _error(action: str, where: str, error: Exception) -> StorageError:
     number = getattr(error, "errno", None)
+    told = os.strerror(number) if number else str(error)
     reach = "can be reached with the credentials of this environment, " if "://" in where else ""
-    return StorageError(
-        f"cannot {action} {where}: {os.strerror(number) if number else error}",
+    failed = StorageError(
+        f"cannot {action} {where}: {told}",
         f"check that the storage {reach}exists, is writable and has room, "
         "or name another: --storage",
     )
+    failed.repeats = number in REPEATING_ERRNOS or is_permanent(told)
+    return failed
 
 
 def _absolute(path: str) -> Path:

@@ -62,7 +62,7 @@ def kept(run: RunFolder, owner: Owner) -> Iterator[list[JobError]]:
         yield lost
 
 
-def wait_for(condition: Any, timeout_s: float = 20.0) -> None:
+def wait_for(condition: Any, timeout_s: float = 120.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "waited in vain"
