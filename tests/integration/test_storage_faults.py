@@ -257,6 +257,7 @@ def test_a_read_only_storage_is_refused_at_submission(rnnjob: Cli, disk: SmallDi
 def on_s3(folder: Path, port: int, name: str) -> TrainJob:
     Storage(f"s3://faults?{options(port)}").create()
     run = RunFolder.at(f"s3://faults/{name}?{options(port)}")
+    run.storage.write(run.JOB, b"{}")
     return at(tiny_job(folder, checkpoint=EVERY_STEP), run)
 
 
