@@ -27,6 +27,7 @@ def examine(options: DoctorOptions) -> list[Check]:
         ),
         ("temp folder", machine.check_temp_folder),
         ("ray", machine.check_ray),
+        ("leftovers", machine.check_leftovers),
     ]
     if options.address is not None:
         checks.append(("cluster", lambda: cluster.check_cluster(options)))

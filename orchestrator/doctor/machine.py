@@ -94,6 +94,23 @@ def check_temp_folder(folder: str | None = None) -> Check:
     return Check("temp folder", OK, f"{folder} is short enough for Ray's sockets")
 
 
+def check_leftovers() -> Check:
+    """Check that no job whose processes were killed left a Ray behind."""
+    from orchestrator.driver.private_ray import find_leftovers
+
+    left = find_leftovers()
+    if not left:
+        return Check("leftovers", OK, "no job left anything behind")
+    processes = sum(len(each.processes) for each in left)
+    return Check(
+        "leftovers",
+        WARN,
+        f"{len(left)} folder(s) and {processes} process(es) of jobs that were killed: "
+        f"{', '.join(str(each.folder) for each in left[:4])}",
+        "rnnjob cluster clean",
+    )
+
+
 def check_ray() -> Check:
     try:
         import ray

@@ -7,10 +7,8 @@ that belongs to it, and Ray's chatter goes to logs/driver.log of the run.
 import contextlib
 import os
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from orchestrator import runs
 from orchestrator.cluster import loopback
 from orchestrator.cluster.capacity import check_gpus_here
 from orchestrator.cluster.ray_command import short_temp_dir
+from orchestrator.driver import private_ray
 from orchestrator.driver.environment import RAY_DIR, SUBMIT_DIR, told_by_parent
 from orchestrator.driver.supervisor import MAX_RESTARTS, signal_that_ended
 from orchestrator.runs.hardware import num_gpus
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from orchestrator.spec.job_spec import JobSpec
 
 _LOG = "driver.log"
-_GRACE_S = 5.0
 _NOTE_EVERY_S = 3.0
 
 
@@ -88,7 +86,7 @@ class RayHereLauncher:
 
     def _start(self, run: RunFolder, previous_death: str = "") -> None:
         """`previous_death`: what ended the driver before this one."""
-        self._ray_dir = Path(tempfile.mkdtemp(prefix="rnnjob-", dir=short_temp_dir()))
+        self._ray_dir = private_ray.create_folder()
         environment = {**driver_environment(self._ray_dir), **told_by_parent(previous_death)}
         is_local = run.storage.local_path is not None
         self._logs = run.storage.child(run.LOGS) if is_local else Storage(str(self._ray_dir))
@@ -138,7 +136,7 @@ class RayHereLauncher:
     def kill(self, run: RunFolder) -> bool:
         self._restarts_left = 0
         if self._process and self._process.poll() is None:
-            _end([psutil.Process(self._process.pid)], grace_s=0)
+            private_ray.end([psutil.Process(self._process.pid)], grace_s=0)
             self._process.wait()
         self._clean_up()
         return True
@@ -146,8 +144,7 @@ class RayHereLauncher:
     def _clean_up(self) -> None:
         """End what is left of this job's Ray, which its own folder identifies, and the folder."""
         if self._ray_dir and self._ray_dir.exists():
-            _end([*self._descendants, *_processes_of(self._ray_dir)], _GRACE_S)
-            shutil.rmtree(self._ray_dir, ignore_errors=True)
+            private_ray.remove(self._ray_dir, self._descendants)
 
 
 def _last_text(lines: Iterator[Line]) -> str:
@@ -166,42 +163,3 @@ def driver_environment(ray_dir: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
-
-
-def _processes_of(ray_dir: Path) -> list[psutil.Process]:
-    """Return the processes that were started for this folder.
-
-    It is in their environment or their command line. Some of Ray's write a title over both; their
-    working directory still tells.
-    """
-    return [process for process in psutil.process_iter() if _belongs(process, str(ray_dir))]
-
-
-def _belongs(process: psutil.Process, ray_dir: str) -> bool:
-    with contextlib.suppress(psutil.Error):
-        if process.environ().get(RAY_DIR) == ray_dir:
-            return True
-    with contextlib.suppress(psutil.Error):
-        if Path(process.cwd()).is_relative_to(ray_dir):
-            return True
-    with contextlib.suppress(psutil.Error):
-        return any(ray_dir in word for word in process.cmdline())
-    return False
-
-
-def _end(processes: list[psutil.Process], grace_s: float) -> None:
-    """End processes and all below them: SIGTERM first if there is grace, then SIGKILL."""
-    everyone = set(processes)
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            everyone.update(process.children(recursive=True))
-    everyone.discard(psutil.Process())
-    if grace_s:
-        for process in everyone:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        psutil.wait_procs(list(everyone), timeout=grace_s)
-    for process in everyone:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(list(everyone), timeout=grace_s)

@@ -139,6 +139,29 @@ def down_command(target: str, as_json: bool, verbose: bool) -> None:
         _narrate(f"'{ended.name}' had already ended; its remains were removed")
 
 
+@cluster_command.command("clean")
+@json_option
+@explained
+def clean_command(as_json: bool) -> None:
+    """End and remove what jobs on this machine left behind when all their processes were killed.
+
+    That is a Ray of a job that was submitted with --workers, and its folder. Nothing is touched of
+    a job that still runs, of a cluster, or of another user.
+    """
+    from orchestrator.driver.private_ray import find_leftovers, remove
+
+    left = find_leftovers()
+    for each in left:
+        remove(each.folder)
+    if as_json:
+        removed = [{"folder": str(e.folder), "processes": len(e.processes)} for e in left]
+        print_json({"schema_version": 1, "removed": removed})
+    elif not left:
+        _narrate("nothing is left behind")
+    for each in [] if as_json else left:
+        _narrate(f"{each.folder} removed, {len(each.processes)} processes ended")
+
+
 def _narrate(text: str) -> None:
     echo(text, err=True)
 
