@@ -50,8 +50,9 @@ def test_result_json_is_what_was_printed(done: Finished, folder: Path) -> None:
 
 def test_the_run_folder_is_complete_and_holds_no_temporary_file(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoints", "data.json", "job.yaml", "metrics.jsonl", "model.safetensors",
-        "provenance.json", "report.html", "result.json", "status.json", "tensorboard",
+        "checkpoints", "data.json", "heartbeat.json", "job.yaml", "metrics.jsonl",
+        "model.safetensors", "owners", "provenance.json", "report.html", "result.json",
+        "status.json", "tensorboard",
     ]  # fmt: skip
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
 
