@@ -68,6 +68,8 @@ def main(run_uri: str, job_id: str = "") -> int:
         runs.parent_process(told.parent_pid) if told.parent_pid else {},
         told.previous_death,
         _end_process,
+        # What a job on a cluster prints, `ray job logs` and the dashboard show.
+        (lambda line: None) if told.ray_dir else (lambda line: print(line, flush=True)),
     )
     try:
         with log_to(handler):

@@ -19,8 +19,10 @@ from orchestrator.driver.client_platform import check_client_platform
 from orchestrator.driver.environment import SUBMIT_DIR
 from orchestrator.driver.status_updater import StatusUpdater
 from orchestrator.runs import RunStatus
+from orchestrator.runs.metrics import describe_score
 from orchestrator.runs.outcome import write_outcome
 from orchestrator.runs.provenance import provenance
+from orchestrator.runs.result import read_result
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import Plan, make_plan, read_spec
 from orchestrator.units import parse_duration
@@ -88,6 +90,8 @@ class Start:
     when_lost: Callable[[JobError], None] = lambda error: None
     """Called in another thread once the run is another's, or its folder was deleted. What this
     process still does for the run ends by itself, once it is about to write."""
+    tell: Callable[[str], None] = lambda line: None
+    """Called with a line for each epoch, start and state of the job."""
 
 
 def execute(run: RunFolder, trainer: Trainer, start: Start | None = None) -> RunStatus:
@@ -108,7 +112,9 @@ def execute(run: RunFolder, trainer: Trainer, start: Start | None = None) -> Run
             if refused := _refused_by_platform(run, current):
                 return refused
             status = _begin(run, current, start)
-            return _train_and_write_outcome(run, trainer, status, ownership.fence)
+            status = _train_and_write_outcome(run, trainer, status, ownership.fence, start.tell)
+        start.tell(_last_line(run, status))
+        return status
     except (StorageError, NoSuchRunError, RunHeldError, TakenOverError) as error:
         # The outcome itself cannot be written. A follower finds a run without one, or another's.
         log.error("%s", error.cause)
@@ -162,10 +168,14 @@ def _provenance(plan: Plan, mode: str) -> dict[str, Any]:
 
 
 def _train_and_write_outcome(
-    run: RunFolder, trainer: Trainer, status: RunStatus, fence: Fence
+    run: RunFolder,
+    trainer: Trainer,
+    status: RunStatus,
+    fence: Fence,
+    tell: Callable[[str], None],
 ) -> RunStatus:
     started = time.time()
-    updater = StatusUpdater(run, status, fence)
+    updater = StatusUpdater(run, status, fence, tell)
     plan: Plan | None = None
     result: TrainResult | None = None
     outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0, "reason": ""}
@@ -202,6 +212,13 @@ def _train_and_write_outcome(
     fence.check()
     log.info("%s", f"{status.state}: {status.reason}" if status.reason else status.state)
     return write_outcome(run, plan.job if plan else None, result, status, started)
+
+
+def _last_line(run: RunFolder, status: RunStatus) -> str:
+    """Return how the run ended, with its score on the test rows or its reason."""
+    score = describe_score(read_result(run) or {}, "test_")
+    about = status.reason or (f"test {score}" if score else "")
+    return f"{status.state}: {about}" if about else status.state
 
 
 def _failure(error: JobError) -> dict[str, Any]:

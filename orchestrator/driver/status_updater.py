@@ -4,12 +4,14 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
 from orchestrator import runs
 from orchestrator.driver.standstill import StandstillWatch
 from orchestrator.runs import RunStatus
+from orchestrator.runs.progress import JobProgress, Reached
 from orchestrator.units import show_duration
 from workers.errors import NoSuchRunError, StorageError, TakenOverError
 from workers.records.activity import Report
@@ -45,7 +47,14 @@ class StatusUpdater:
     Its thread reads what the workers record and writes the state that follows from it.
     """
 
-    def __init__(self, run: RunFolder, status: RunStatus, fence: Fence) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        status: RunStatus,
+        fence: Fence,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`tell`: called with a line for each epoch, start and change of the state."""
         self.status = replace(status, stalled_since=None, stalled="")
         self.limit_s: float | None = None
         self.workers: Workers | None = None
@@ -55,7 +64,9 @@ class StatusUpdater:
         self._watch = StandstillWatch()
         self._ended_standstill: float | None = None
         self._run, self._fence = run, fence
-        self._tail = MetricsTail(run)
+        self._tail, self._tell = MetricsTail(run), tell
+        self._progress = JobProgress(None)
+        self._progress.begin_after(run.use_metrics(Reached.of))
         self._num_failures = len(run.failures())
         self._deadline: float | None = None
         """When a node is about to be taken away."""
@@ -69,7 +80,8 @@ class StatusUpdater:
     def __exit__(self, *_: Any) -> None:
         self._done.set()
         self._thread.join()
-        self._read_starts()
+        self._read_records()
+        self.status = replace(self.status, stalled_since=None, stalled="")
 
     def say(self, reason: str) -> None:
         """Write why the job does not run yet. The reason is shown beside its state."""
@@ -80,8 +92,11 @@ class StatusUpdater:
     def _write(self, **changes: Any) -> None:
         """Raises TakenOverError, or StorageError."""
         self._fence.check()
-        self.status = replace(self.status, **changes)
+        before, self.status = self.status, replace(self.status, **changes)
         runs.write_status(self._run, self.status)
+        now = self.status
+        if (now.state, now.reason) != (before.state, before.reason):
+            self._tell(f"{now.state}: {now.reason}" if now.reason else now.state)
 
     def _update(self) -> None:
         has_asked = False
@@ -91,7 +106,7 @@ class StatusUpdater:
                 try:
                     self._tell_again_if_taken_for_dead()
                     self._read_failures()
-                    self._read_starts()
+                    self._read_records()
                     self._look_for_standstill()
                     has_asked = has_asked or self._ask_to_stop_if_late()
                 except TakenOverError:
@@ -152,9 +167,10 @@ class StatusUpdater:
         else:
             self._write(state=runs.RESTARTING, reason=reason)
 
-    def _read_starts(self) -> None:
+    def _read_records(self) -> None:
         """Write RUNNING once the workers have started. A later start is another attempt."""
-        for record in self._tail.read():
+        records = self._tail.read()
+        for record in records:
             if record.get("kind") == "start" and record.get("attempt", 0) > self.status.attempt:
                 reason = self._why_started_again(record["workers"])
                 self._deadline = None
@@ -166,6 +182,9 @@ class StatusUpdater:
                     workers=record["workers"],
                     started_at=self.status.started_at or record["time"],
                 )
+
+        for line in self._progress.take_up(self.status, records):
+            self._tell(line)
 
     def _why_started_again(self, num_workers: int) -> str:
         before = self.status

@@ -112,7 +112,8 @@ def test_two_workers_of_a_cluster_end_with_the_weights_of_one_process(cluster: C
     assert "attached" in cluster.ray("list")
     wait_for(lambda: "succeeded" in cluster.ray("status", "attached").lower())
     assert "orchestrator.driver.supervisor" in cluster.ray("list")
-    assert "attached" in cluster.ray("logs", "attached")
+    logs = cluster.ray("logs", "attached")
+    assert "RUNNING" in logs and "epoch   1  loss " in logs and "SUCCEEDED: test accuracy" in logs
 
     described = cluster.cli("describe", "attached", "--json").json
     assert described["cluster"]["job"]["status"] == "SUCCEEDED"

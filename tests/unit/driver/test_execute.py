@@ -14,6 +14,7 @@ from orchestrator.driver.execute import Start, execute
 from orchestrator.runs import RunStatus
 from orchestrator.spec.plan import Plan
 from tests.unit.fakes import WEIGHTS, FakeTrainer, finished, start_workers, tiny_spec, wait_until
+from tests.unit.runs import whole_records
 from workers.errors import (
     DivergedError,
     JobError,
@@ -73,6 +74,23 @@ def test_a_run_goes_through_its_states_and_ends_with_its_result(run: RunFolder) 
     assert read_result(run)["state"] == "SUCCEEDED"
     assert read_result(run)["weights_sha256"] == WEIGHTS
     assert run.storage.exists(run.REPORT) and run.storage.exists(run.PROVENANCE)
+
+
+def test_each_epoch_state_and_the_end_are_told_once(run: RunFolder) -> None:
+    told: list[str] = []
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run, workers=2)
+        log = run.storage.read(run.METRICS)
+        for number in (1, 2):
+            log += json.dumps(whole_records.epoch(number, number)).encode() + b"\n"
+            run.storage.write(run.METRICS, log)
+            wait_until(lambda: told[-1].startswith(f"epoch   {number}  loss "))  # noqa: B023
+        return finished()
+
+    execute(run, FakeTrainer(act, lambda say: say("no room")), Start(tell=told.append))
+    assert told[:2] == ["PENDING: no room", "RUNNING"]
+    assert told[-1].startswith("SUCCEEDED") and len(told) == 5
 
 
 def test_a_second_start_of_the_workers_is_another_attempt(run: RunFolder) -> None:

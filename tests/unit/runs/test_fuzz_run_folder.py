@@ -216,7 +216,7 @@ def test_the_status_updater_survives_any_failures_and_metrics(
     updater = StatusUpdater(run, runs.read_status(run), Fence(run, 0, ""))
     rewrite(run, metrics=metrics, failures=b"\n".join(failures), status=json.dumps(ALIVE).encode())
     updater._read_failures()
-    updater._read_starts()
+    updater._read_records()
     assert run.num_failures() <= len(failures)
     run.note_failure("one more")
     assert run.failures()[-1]["reason"] == "one more"
