@@ -32,7 +32,8 @@ def survey(
     connect: Callable[[RunStatus], Connection],
     deadline_s: float = DEADLINE_S,
 ) -> list[RunStatus]:
-    """Return the state of each run, in the order of their records.
+    """Return the state of each run, in the order of their records. A run that is deleted meanwhile
+    is left out.
 
     Args:
         connect: returns the way to the cluster of a run; may raise InputError.
@@ -41,7 +42,8 @@ def survey(
     Raises StorageError.
     """
     answers = _ask_all([r for r in records if _is_open_on_cluster(r)], connect, deadline_s)
-    return [_decided(RunFolder(storage.child(r.run_id)), r, answers) for r in records]
+    told = (_decided(RunFolder(storage.child(r.run_id)), r, answers) for r in records)
+    return [status for status in told if status]
 
 
 def _is_open_on_cluster(record: RunStatus) -> bool:
@@ -71,14 +73,14 @@ def _late(address: str, deadline_s: float) -> Answer:
     return Answer({}, no_answer_from(address, deadline_s))
 
 
-def _decided(run: RunFolder, record: RunStatus, answers: dict[str, Answer]) -> RunStatus:
+def _decided(run: RunFolder, record: RunStatus, answers: dict[str, Answer]) -> RunStatus | None:
     told = decide(record, _evidence(run, record, answers), command_about(run))
     if told.state == record.state:
         return told
     try:
         newer = runs.read_status(run)  # it may have ended, or been resumed, meanwhile
     except NoSuchRunError:
-        return told  # or been deleted
+        return None
     if newer == record or newer.job_id != record.job_id or newer.address != record.address:
         return told if newer == record else newer
     return decide(newer, _evidence(run, newer, answers), command_about(run))
