@@ -264,6 +264,8 @@ class TrainJob(Config):
     owner_token: str = ""
     mixed_hardware: Literal["error", "allow"] = "error"
     """Whether steps may be computed where other bits come out; see `limits.mixed_hardware`."""
+    is_elastic: bool = False
+    """Whether the number of workers may change while the job runs."""
     stop_after_steps: PositiveInt | None = None
     """The run stops after so many steps in all; see `limits.steps` of the spec."""
 

@@ -50,6 +50,7 @@ from workers.records.activity import CHECKPOINT, EVALUATE, RECORD, Activity
 from workers.records.failures import mark_step
 from workers.records.metrics_log import MetricsLog, RecordSink
 from workers.records.owners import Fence
+from workers.records.resize import ResizeAnswers
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.shard_threads import ShardThreads
 from workers.shards.held_rows import HeldRows
@@ -140,7 +141,8 @@ class _Loop:
     def open_records(self, stack: contextlib.ExitStack, sink: RecordSink | None) -> None:
         """On worker 0: open metrics and checkpoints. `stack` closes them in the right order."""
         self.fence.check()
-        self.saver = Saver(self.run, self.job.checkpoint, self._checkpoint)
+        resizes = ResizeAnswers(self.run) if self.job.is_elastic else None
+        self.saver = Saver(self.run, self.job.checkpoint, self._checkpoint, resizes)
         later, check = self.saver.write_if_idle, self.fence.check
         self.log = stack.enter_context(MetricsLog(self.run, self.progress.step, sink, later, check))
         self.saver.before_each_write = self._before_checkpoint

@@ -25,7 +25,7 @@ def preload() -> None:
 
 
 def build_trainer(plan: Plan, failures_left: int, topic: str, pip: tuple[str, ...] = ()) -> Any:
-    """Return the TorchTrainer of a job.
+    """Return the trainer of a job.
 
     Args:
         failures_left: how many more times the workers may fail before the job fails.
@@ -33,8 +33,9 @@ def build_trainer(plan: Plan, failures_left: int, topic: str, pip: tuple[str, ..
         pip: the packages that Ray installs for the workers.
     """
     from ray.train import DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
 
+    from orchestrator.driver.elastic import ElasticTrainer
     from workers.ray_worker import train_on_ray
 
     spec, job = plan.spec, plan.job
@@ -43,8 +44,9 @@ def build_trainer(plan: Plan, failures_left: int, topic: str, pip: tuple[str, ..
     filesystem, path = run.storage.child(run.RAY_TRAIN).filesystem_and_path
     is_on_loopback = loopback_group.is_on_loopback()
     backend = process_group_backend(spec.scaling.gpus_per_worker)
-    return TorchTrainer(
+    return ElasticTrainer(
         train_on_ray,
+        run_uri=job.run_uri,
         train_loop_config={"job": job.model_dump_json(), "topic": topic},
         torch_config=(
             loopback_group.torch_config(backend) if is_on_loopback else TorchConfig(backend=backend)

@@ -81,6 +81,7 @@ def train_job(run: RunFolder, spec: JobSpec, shape: DataShape) -> TrainJob:
         checkpoint=spec.checkpoint,
         log=spec.log,
         mixed_hardware=spec.limits.mixed_hardware,
+        is_elastic=len(set(spec.scaling.worker_range)) > 1,
         stop_after_steps=spec.limits.steps,
         cpus_per_worker=1
         if spec.scaling.cpus_per_worker == "auto"

@@ -9,6 +9,7 @@ from types import TracebackType
 from workers.checkpoints.background_writer import CheckpointWriter, Write
 from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
 from workers.config import CheckpointConfig
+from workers.records.resize import ResizeAnswers
 from workers.records.run_folder import PREEMPTION, RunFolder
 from workers.worker import Notice
 
@@ -24,9 +25,19 @@ class Saver:
     """
 
     def __init__(
-        self, run: RunFolder, config: CheckpointConfig, take: Callable[[], Checkpoint]
+        self,
+        run: RunFolder,
+        config: CheckpointConfig,
+        take: Callable[[], Checkpoint],
+        resizes: ResizeAnswers | None = None,
     ) -> None:
-        """`take`: returns a checkpoint of this moment, which later training steps do not change."""
+        """
+        Args:
+            take: returns a checkpoint of this moment, which later training steps do not change.
+            resizes: what asks for a checkpoint before the number of workers changes; None if it
+                never does.
+        """
+        self._resizes = resizes
         self._run, self._config, self._take = run, config, take
         self._checkpoints = Checkpoints(run, config)
         self._writer = CheckpointWriter()
@@ -64,6 +75,10 @@ class Saver:
         self._writer.check()
         if may_be_taken and self._is_due and not self._writer.is_busy:
             self.save()
+        if self._resizes and self._resizes.is_asked():
+            log.info("checkpoint at step %d, before the number of workers changes", step)
+            self.save(wait=True)
+            self._resizes.answer_and_wait()
 
     def handle_notice(self, notice: Notice, step: int) -> None:
         """Save at the first notice that a machine is taken away, and again just before that.

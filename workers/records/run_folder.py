@@ -17,6 +17,7 @@
         model.safetensors   the final weights                     worker 0
         result.json         the outcome                           the driver
         report.html         the outcome as a web page             the driver, and rnnjob report
+        resize.json         a question before the workers change  Ray Train's controller, worker 0
         stop.json           a request to stop the job             any process that wants it to stop
         failures.jsonl      the failures and resumes              the process that saw them
         logs/               the logs of the processes             each process
@@ -80,6 +81,7 @@ class RunFolder:
     RESULT = "result.json"
     REPORT = "report.html"
     STOP = "stop.json"
+    RESIZE = "resize.json"
     FAILURES = "failures.jsonl"
     LOGS = "logs"
     RAY_TRAIN = ".ray-train"
