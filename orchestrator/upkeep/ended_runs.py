@@ -9,6 +9,7 @@ from orchestrator.runs import RunStatus
 from orchestrator.upkeep.unneeded import CHECKPOINT, LEFTOVER, LOGS, Cutoff, Unneeded
 from workers.checkpoints.stored import is_whole, saved_steps, step_name
 from workers.errors import NoSuchRunError
+from workers.records.owners import read_owner
 from workers.records.run_folder import RunFolder
 
 _TEMPORARY = re.compile(r"(?:.*/)?\.[^/]+\.[0-9a-f]{8}")
@@ -18,12 +19,14 @@ _TEMPORARY = re.compile(r"(?:.*/)?\.[^/]+\.[0-9a-f]{8}")
 def unneeded_of_run(run: RunFolder, status: RunStatus, cutoff: Cutoff) -> Iterator[Unneeded]:
     """Yield what an ended run neither shows, nor goes on from, nor is used with.
 
+    `status`: the one that holds, which for a lost run is not the one that is recorded.
+
     Raises StorageError.
     """
     ended = status.ended_at or status.submitted_at or 0.0
     if not status.is_terminal or ended >= cutoff.time:
         return
-    has_ended = partial(_has_ended, run, status)
+    has_ended = partial(_is_as_before, run, _record(run))
     yield from _checkpoints(run, cutoff, has_ended)
     if status.state == runs.SUCCEEDED:
         yield from _folder(run, run.LOGS, LOGS, f"{run.run_id} has SUCCEEDED", cutoff, has_ended)
@@ -33,13 +36,21 @@ def unneeded_of_run(run: RunFolder, status: RunStatus, cutoff: Cutoff) -> Iterat
     yield from _temporary_files(run, cutoff, has_ended)
 
 
-def _has_ended(run: RunFolder, as_before: RunStatus) -> bool:
-    """Whether the run has ended, and was not taken up again meanwhile."""
+def _record(run: RunFolder) -> tuple[RunStatus, int] | None:
+    """Return the status that is recorded and how often the run was taken up; None if it is gone.
+
+    The recorded status of a lost run is that of its last sign of life.
+    """
     try:
-        now = runs.read_status(run)
+        owner = read_owner(run)
+        return runs.read_status(run), owner.term if owner else 0
     except NoSuchRunError:
-        return False
-    return now.is_terminal and now.queued_at == as_before.queued_at
+        return None
+
+
+def _is_as_before(run: RunFolder, before: tuple[RunStatus, int] | None) -> bool:
+    """Whether the run was not taken up again meanwhile."""
+    return before is not None and _record(run) == before
 
 
 def _checkpoints(

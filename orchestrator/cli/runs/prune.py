@@ -7,8 +7,9 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.age import confirm_removal, older_than_option, seconds_of
+from orchestrator.cli.options.cluster import request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import json_option, open_storage, storage_option
+from orchestrator.cli.options.run import client_for, json_option, storage_option
 from orchestrator.cli.output import echo, print_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _DEFAULT_AGE = "1d"
 
 @click.command("prune", epilog=example("rnnjob prune --dry-run"))
 @storage_option
+@request_options
 @older_than_option(
     f"Remove only what nothing has used for so long.  [default: {_DEFAULT_AGE}]", _DEFAULT_AGE
 )
@@ -27,7 +29,13 @@ _DEFAULT_AGE = "1d"
 @json_option
 @explained
 def prune_command(
-    storage: str | None, older_than: str, dry_run: bool, yes: bool, as_json: bool
+    storage: str | None,
+    headers: str | None,
+    verify: bool,
+    older_than: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Remove what nothing needs any more, and say how much room that frees.
 
@@ -46,8 +54,9 @@ def prune_command(
     from orchestrator.units import show_bytes
     from orchestrator.upkeep.find import find_unneeded
 
-    place = open_storage(storage)
-    found = find_unneeded(place, seconds_of(older_than))
+    client = client_for(storage, None, headers, verify)
+    place = client.storage
+    found = find_unneeded(place, client.list_runs(), seconds_of(older_than))
     size = show_bytes(sum(item.num_bytes for item in found))
     if dry_run and not as_json:
         for item in found:

@@ -83,7 +83,7 @@ def test_a_run_that_goes_on_is_neither_chosen_nor_deleted_and_the_others_stay(
     storage: Storage,
 ) -> None:
     named = rnnjob("delete", "old-bad", "going-on", "-y")
-    assert named.exit_code == 2 and "going-on is RUNNING" in named.stderr
+    assert named.exit_code == 2 and "going-on is UNREACHABLE" in named.stderr
     assert len(left(storage)) == 4
     assert rnnjob("delete", "--older-than", "1s", "-y").exit_code == 0
     assert left(storage) == ["going-on"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import runs
+from orchestrator.client import Client
 from orchestrator.datasets.cache import cut_once
 from orchestrator.driver.environment import RAY_DIR
 from orchestrator.runs import RunStatus
@@ -48,7 +49,7 @@ def find(tmp_path: Path, storage: Storage) -> Iterator[Find]:
     """Finds what nothing needs, by its path within the folder of the test."""
 
     def found() -> dict[str, Unneeded]:
-        items = find_unneeded(storage, DAY_S, tmp_path / "cache")
+        items = find_unneeded(storage, Client(storage.uri).list_runs(), DAY_S, tmp_path / "cache")
         return {os.path.relpath(item.where, tmp_path): item for item in items}
 
     yield found
@@ -97,6 +98,20 @@ def test_nothing_of_a_run_that_goes_on_is_touched(
     )
     make_old(tmp_path)
     assert not find()
+
+
+def test_a_run_whose_process_was_killed_is_cleaned_like_an_ended_one(
+    storage: Storage, find: Find, tmp_path: Path
+) -> None:
+    run = ended_run(storage, "r")
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    here = {**runs.this_process(), "pid": dead.pid}
+    runs.write_status(run, RunStatus("r", runs.RUNNING, "local", submitted_at=LONG_AGO, **here))
+    run.storage.write(".status.json.0123abcd", b"x")
+    make_old(tmp_path)
+    (item,) = find().values()
+    assert item.where.endswith(".status.json.0123abcd") and item.remove()
 
 
 def test_a_run_that_was_taken_up_again_meanwhile_keeps_everything(
