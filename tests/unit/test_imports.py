@@ -19,7 +19,11 @@ from tests.conftest import ROOT
 PACKAGES = ("orchestrator", "workers")
 HEAVY = {"torch", "ray", "pydantic", "pyarrow", "numpy", "rich", "yaml"}
 REPORT = "import json, sys; print(json.dumps([m for m in sys.modules if '.' not in m]))"
-IMPORT_RAY_THEMSELVES = {"orchestrator.launch.ray_client", "orchestrator.driver.elastic"}
+IMPORT_RAY_THEMSELVES = {
+    "orchestrator.launch.ray_client",
+    "orchestrator.driver.elastic",
+    "orchestrator.driver.end_workers",
+}
 RUNS_A_JOB = "orchestrator.driver.__main__"
 
 

@@ -28,9 +28,7 @@ class ResizeRequests:
         self._looked_at = -math.inf
 
     def ask(self) -> None:
-        """Ask worker 0 for a checkpoint. Raises StorageError, also if the run was deleted."""
-        if not self._run.storage.exists(self._run.JOB):
-            raise StorageError(f"{self._run.storage.where()} holds no run any more")
+        """Ask worker 0 for a checkpoint. Raises GoneError if the run was deleted, StorageError."""
         self._id = secrets.token_hex(8)
         self._run.write_json(self._run.RESIZE, {"id": self._id, "answered": False})
 

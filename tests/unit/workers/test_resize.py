@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import HANG_S, wait_for
 from tests.unit.simulated import expected_of, single, tiny_job
 from workers.checkpoints.checkpoint import Checkpoints
-from workers.errors import StorageError
+from workers.errors import GoneError
 from workers.records import resize
 from workers.records.resize import ResizeAnswers, ResizeRequests
 from workers.records.run_folder import RunFolder, StopRequest
@@ -17,9 +17,8 @@ from workers.train import train
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    run = RunFolder.at(str(tmp_path / "run"))
-    run.storage.write(run.JOB, b"")
-    return run
+    (tmp_path / "run").mkdir()
+    return RunFolder.at(str(tmp_path / "run"))
 
 
 def test_a_question_is_answered_once_and_later_workers_do_not_take_it_for_theirs(
@@ -40,7 +39,7 @@ def test_a_question_is_answered_once_and_later_workers_do_not_take_it_for_theirs
 
 def test_nobody_is_asked_in_a_run_that_was_deleted(run: RunFolder) -> None:
     run.storage.delete()
-    with pytest.raises(StorageError):
+    with pytest.raises(GoneError):
         ResizeRequests(run).ask()
     assert not run.storage.exists()
 
