@@ -61,10 +61,11 @@ class Cli:
 
     cwd: Path
     environment: dict[str, str]
+    program: Path = RNNJOB
 
     def start(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [str(RNNJOB), *arguments],
+            [str(self.program), *arguments],
             cwd=self.cwd,
             env={**self.environment, **more},
             stdin=subprocess.DEVNULL,
