@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test test-fast test-long test-gpu check benchmark benchmark-smoke bench-gpu
-.PHONY: soak format clean
+.PHONY: soak docs format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -56,6 +56,13 @@ benchmark-smoke: $(VENV)/installed  ## Run the same benchmarks, small enough for
 
 bench-gpu: $(VENV)/installed  ## Compare with plain PyTorch and cuDNN on an NVIDIA GPU
 	$(BIN)/python benchmarks/gpu.py
+
+docs: $(VENV)/docs             ## Build the docs as a site, build/site/index.html; fails on a dead link
+	$(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]' --constraint constraints.txt
+	touch $@
 
 soak: $(VENV)/installed       ## Run many drills, for hours; continues where soak.jsonl ends
 	$(BIN)/python benchmarks/soak.py
