@@ -106,6 +106,20 @@ def test_a_worker_a_node_and_the_driver_are_killed(cluster: Cluster, undisturbed
     assert not (run.folder / ".ray-train").exists()
 
 
+def test_an_elastic_job_whose_driver_was_killed_has_all_its_workers_again(
+    cluster: Cluster, undisturbed: Finished
+) -> None:
+    """Ray would hold what the killed driver had asked for three more minutes."""
+    cluster.add_nodes(3 - cluster.status()["nodes_alive"])
+    run = cluster.submit("again", "--workers", "1:3")
+    assert run.wait_for_start() == 3
+    psutil.Process(run.status["pid"]).kill()
+    assert run.wait_for_start() == 3
+    log = (run.folder / "logs" / "driver.log").read_text()
+    assert "took back what Ray held for the driver before this one" in log
+    check(run, undisturbed)
+
+
 def test_a_driver_without_its_supervisor_ends_with_a_checkpoint(
     cluster: Cluster, undisturbed: Finished
 ) -> None:

@@ -63,3 +63,10 @@ def test_a_thread_is_left_to_stop_by_itself(run: RunFolder) -> None:
     assert not launcher.killed
     wait_until(lambda: not attendant.is_at_work)
     assert runs.read_status(run).state == "SUCCEEDED"
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nothing_is_recorded_of_a_run_that_was_deleted(run: RunFolder) -> None:
+    attendant = Attendant(run, FakeLauncher(lambda run: run.storage.delete()))
+    attendant.join(60)
+    assert not attendant.is_at_work and not run.storage.exists()

@@ -16,6 +16,9 @@ from orchestrator.observe import follow as following
 from orchestrator.observe.follow import Left, Terminated, follow
 from tests.unit.fakes import FakeLauncher, FakeView
 from tests.unit.runs import whole_records
+from workers.errors import GoneError, TakenOverError
+from workers.records.owners import read_owner
+from workers.records.ownership import take
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.storage.storage import Storage
 
@@ -222,3 +225,26 @@ def test_a_status_that_only_looks_dead_is_followed_while_its_launcher_says_it_li
     gone = state("RUNNING", pid=2**22 + 1, pid_started=1.0)
     status = follow(run, FakeLauncher(gone, nothing, ends()), view)
     assert status.state == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("leaves_on_interrupt", [False, True])
+def test_a_follower_is_told_who_took_the_run_over_once_its_job_has_ended(
+    run: RunFolder, leaves_on_interrupt: bool
+) -> None:
+    def is_taken_over(run: RunFolder) -> None:
+        if read_owner(run) is None:
+            take(run, None, "cluster", "another-job")
+
+    launcher = FakeLauncher(*[is_taken_over] * 3, leaves_on_interrupt=leaves_on_interrupt)
+    with pytest.raises(TakenOverError, match=f"taken over by process {os.getpid()} on ") as caught:
+        follow(run, launcher, FakeView())
+    assert caught.value.exit_code == 5
+    assert launcher.is_alive(run) == leaves_on_interrupt, "a job here is awaited"
+    assert runs.read_status(run).state == "QUEUED", "its outcome is not for this job to write"
+
+
+def test_a_follower_is_told_that_the_run_was_deleted(run: RunFolder) -> None:
+    launcher = FakeLauncher(lambda run: run.storage.delete())
+    with pytest.raises(GoneError, match="was deleted meanwhile"):
+        follow(run, launcher, FakeView())
+    assert not run.storage.exists()
