@@ -68,7 +68,7 @@ def _predicted(trained: TrainedRun, rows: RowsToEvaluate) -> Predicted:
         ]
         return Predicted(num_rows, pairs=tuple(pairs[:: -(-len(pairs) // _MAX_PAIRS)]))
     num_wrong, wrong = _most_confident(rows.shape, found)
-    return Predicted(num_rows, num_wrong, wrong)
+    return Predicted(num_rows, num_wrong, wrong, _features(rows.shape))
 
 
 Block = tuple[range, pa.Array, list[Any], pa.RecordBatch]
@@ -126,6 +126,17 @@ def _picture(shape: DataShape, value: pa.Scalar) -> dict[str, Any]:
     width = source.num_features
     shown = content[: width * _MAX_STEPS]
     return {"curves": tuple(tuple(shown[f::width]) for f in range(min(width, _MAX_FEATURES)))}
+
+
+def _features(shape: DataShape) -> tuple[str, ...]:
+    """Return the names of the features that `_picture` shows."""
+    source = shape.input
+    if not isinstance(source, VectorInput):
+        return ()
+    names = source.columns
+    if len(names) != source.num_features:  # one column with vectors
+        names = tuple(f"{names[0]}[{number}]" for number in range(source.num_features))
+    return names[:_MAX_FEATURES]
 
 
 def _token(source: TokenInput, token: int) -> str:

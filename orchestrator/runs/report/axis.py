@@ -41,9 +41,14 @@ def value_axis(values: Sequence[float], may_be_log: bool = False, whole: bool = 
 
 
 def position_axis(values: Sequence[float]) -> Axis:
-    """Return an axis from the least to the greatest value, with round numbers between them."""
+    """Return an axis from the least to the greatest value, with round numbers between them.
+
+    Those of whole numbers, such as steps and epochs, are whole.
+    """
     low, high = min(values), max(values)
-    ticks = tuple(tick for tick in _round_numbers(low, high) if low <= tick <= high)
+    are_whole = all(float(value).is_integer() for value in values)
+    found = _round_numbers(low, high, least_step=float(are_whole))
+    ticks = tuple(tick for tick in found if low <= tick <= high)
     return Axis(low, high, ticks or (low,))
 
 

@@ -38,6 +38,8 @@ class Predicted:
     num_wrong: int = 0
     wrong: tuple[WrongRow, ...] = ()
     """The most confident mistakes, the most confident first."""
+    features: tuple[str, ...] = ()
+    """Of sequences of vectors: the names of the features that are shown."""
     pairs: tuple[tuple[float, float], ...] = ()
     """Of numbers: the true and the predicted one."""
 

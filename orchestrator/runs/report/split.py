@@ -71,7 +71,11 @@ def _mistakes(test: Predicted) -> str:
     css = "rows" if test.wrong[0].pixels else "rows sequences"
     count = f"{len(test.wrong)} of {test.num_wrong:,} mistakes in {test.num_rows:,} test rows"
     shown = "".join(map(_mistake, test.wrong))
-    head = f'<h3>Most confidently wrong</h3><p class="sub">{count}.</p>'
+    legend = "".join(
+        f'<span class="key c{place % NUM_COLOURS}">{escape(name)}</span>'
+        for place, name in enumerate(test.features)
+    )
+    head = f'<h3>Most confidently wrong</h3><p class="sub">{count}. {legend}</p>'
     return f'{head}<div class="{css}">{shown}</div>'
 
 

@@ -181,7 +181,8 @@ def test_mistakes_are_pictures_lines_or_tokens(tmp_path: Path) -> None:
         WrongRow(8, "4", "9", 0.9, curves=((0.0, 1.0), (2.0, 3.0))),
         WrongRow(9, "4", "9", 0.8, tokens=("a", "b")),
     )
-    page = page_of(replace(run, test=Predicted(20, 5, rows)))
+    page = page_of(replace(run, test=Predicted(20, 5, rows, ("speed",))))
+    assert "speed" in page.text
     assert page.tags.count("img") == 1 and "3 of 5 mistakes in 20 test rows" in page.text
     assert ("alt", "4, taken for 9 (99.0%)") in page.attributes
     assert "a b" in page.text
@@ -282,6 +283,7 @@ def test_ticks_are_round_numbers() -> None:
     assert value_axis([1e-4, 2.0], may_be_log=True).ticks[0] == 1e-4
     assert position_axis([1, 50_000]).ticks == (20_000.0, 40_000.0)
     assert position_axis([1, 1]).ticks
+    assert position_axis([1, 2]).ticks == (1.0, 2.0)
 
 
 def test_the_confusion_table_tints_mistakes_by_their_share() -> None:
