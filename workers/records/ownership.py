@@ -7,6 +7,7 @@ lives, because it was suspended or cut off, finds a later record and ends.
 """
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -27,6 +28,7 @@ from workers.records.owners import (
 from workers.records.processes import start_of
 from workers.records.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
 _BEAT_S, _REMOTE_BEAT_S = 1.0, 5.0
 _LEASE_S, _REMOTE_LEASE_S = 15.0, 30.0
 WhenLost = Callable[[JobError], None]
@@ -53,6 +55,12 @@ def wait_until_free(run: RunFolder) -> Owner | None:
         return owner
     if owner.lives:
         raise held(run, owner)
+    log.warning(
+        "%s was held by %s: watching for %g s whether that lives",
+        run.run_id,
+        owner.describe(),
+        lease_s(run),
+    )
     end = time.monotonic() + lease_s(run)
     while time.monotonic() < end:
         time.sleep(beat_s(run) / 2)
