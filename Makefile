@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test test-fast test-long test-gpu check benchmark benchmark-smoke bench-gpu
-.PHONY: soak docs format clean
+.PHONY: soak matrix docs format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -66,6 +66,9 @@ $(VENV)/docs: $(VENV)/installed
 
 soak: $(VENV)/installed       ## Run many drills, for hours; continues where soak.jsonl ends
 	$(BIN)/python benchmarks/soak.py
+
+matrix: $(VENV)/installed     ## Do to runs what can happen to them, ask every verb, write the table
+	$(BIN)/python benchmarks/disasters.py
 
 clean:           ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info .import_linter_cache

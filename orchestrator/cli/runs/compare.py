@@ -23,15 +23,14 @@ def compare_command(names: tuple[str, ...], storage: str | None, as_json: bool) 
     the difference is more than noise: p-values of a paired t-test and of an exact sign-flip test.
     One group alone is listed with mean and standard deviation.
     """
-    from orchestrator import runs
+    from orchestrator.observe.evidence import state_here
     from orchestrator.runs.repeats import find_runs
     from orchestrator.runs.side_by_side.columns import read_column
     from orchestrator.runs.side_by_side.differences import set_side_by_side
 
     place = open_storage(storage)
     columns = [
-        read_column(find_runs(place, name), lambda run: runs.read_status(run).state)
-        for name in names
+        read_column(find_runs(place, name), lambda run: state_here(run).state) for name in names
     ]
     if len(columns) == 1 and columns[0].is_group:
         from orchestrator.cli.repeats import show_repeats

@@ -132,7 +132,7 @@ def _print(client: "Client", rows: list[dict[str, Any]]) -> None:
     from orchestrator.units import show_bytes
 
     for row in rows[:_SHOWN]:
-        status = runs.read_status(client.get_run(row["run_id"]))
+        status = client.status(row["run_id"])
         size, ended = show_bytes(row["num_bytes"]), age(status.ended_at or status.submitted_at)
         echo(f"{row['run_id']}  {status.state}, {size}, ended {ended} ago", err=True)
     if len(rows) > _SHOWN:

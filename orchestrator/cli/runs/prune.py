@@ -48,7 +48,7 @@ def prune_command(
     leftovers     of killed processes: temporary files, parts of evaluations and
                   predictions, private folders of a Ray on this machine
 
-    A run that has not ended is left alone, and so is what any run refers to. Whole runs are
+    A run that goes on is left alone, and so is what any run refers to. Whole runs are
     removed with `rnnjob delete`.
     """
     from orchestrator.units import show_bytes

@@ -96,11 +96,12 @@ def report_command(
 
 def _reported(run: "RunFolder", trust_code: bool, data_dir: Path | None) -> "Reported":
     """Read a run that has ended, with the predictions for its test rows. Raises InputError."""
+    from orchestrator.observe.evidence import state_here
     from orchestrator.runs.report.content import read_reported
     from orchestrator.runs.result import read_result
     from orchestrator.trained.test_split import predicted_test_rows
 
-    status, result = runs.read_status(run), read_result(run)
+    status, result = state_here(run), read_result(run)
     if status.state not in runs.TERMINAL:
         raise InputError(
             f"{run.run_id} is {status.state}: its report is made when it has ended",

@@ -104,6 +104,20 @@ def test_a_delete_of_nothing_in_particular_is_refused(storage: Storage, flags: l
     assert len(left(storage)) == 4
 
 
+def test_a_run_that_is_lost_is_told_so_pruned_and_deleted(storage: Storage) -> None:
+    run = ended_run(storage, "lost")
+    for step in (1, 2):
+        make_old(add_checkpoint(run, step))
+    gone = {**runs.this_process(), "pid_started": 1.0}
+    runs.write_status(run, RunStatus("lost", runs.RUNNING, "local", submitted_at=1.0, **gone))
+    pruned = json.loads(rnnjob("prune", "--older-than", "30d", "-y", "--json").stdout)
+    assert run.storage.list(run.CHECKPOINTS) == ["step-00000002"], pruned
+    done = rnnjob("delete", "lost", "-y")
+    assert done.exit_code == 0, done.output
+    unasked = rnnjob("delete", "--state", "LOST")
+    assert unasked.exit_code == 0 and "lost" not in left(storage)
+
+
 def test_prune_says_what_it_removes_and_a_dry_run_removes_nothing(
     storage: Storage, tmp_path: Path
 ) -> None:
