@@ -275,7 +275,7 @@ DISASTERS = {
     "damaged": Disaster("`status.json` damaged", damaged, "", "", 4, 4, 4),
     "full": Disaster("the disk full while it runs", full, "LOST", "driver-died", 1, 2, None),
     "read-only": Disaster(
-        "the storage read-only, its process killed", read_only, "LOST", "driver-died", 1, 2, 2
+        "the storage read-only, its process killed", read_only, "LOST", "driver-died", 1, 2, 1
     ),
     "unreachable": Disaster(
         "the cluster does not answer", unreachable, "UNREACHABLE", "unreachable", 124, 0, 2

@@ -24,10 +24,10 @@ from workers.config import SPLITS, TrainJob
 from workers.data.rows import ShardData
 from workers.data.tables import rows_from_table
 from workers.errors import DataError, SharedError
-from workers.ray_reports import reporting
 from workers.records.activity import EXCHANGE, Activity
 from workers.records.failures import repeating
 from workers.records.owners import Fence
+from workers.records.ray_reports import reporting
 from workers.records.run_folder import RunFolder, StopPoller, StopRequest
 from workers.records.run_log import RunLog, log_to
 from workers.shards.order import hosted_shards

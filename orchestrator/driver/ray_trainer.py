@@ -133,7 +133,7 @@ class RayTrainer:
 
     def train(self, plan: Plan) -> "TrainResult":
         from orchestrator.driver.torch_trainer import build_trainer, fit, parse_result
-        from workers.ray_reports import forget_reports
+        from workers.records.ray_reports import forget_reports
 
         run = RunFolder.at(plan.job.run_uri).with_retries()
         failures_left = plan.spec.limits.max_failures - run.num_failures()
@@ -153,12 +153,12 @@ class RayTrainer:
                 run.storage.delete(run.RAY_TRAIN)
 
     def reports(self) -> list["Report"]:
-        from workers.ray_reports import read_reports
+        from workers.records.ray_reports import read_reports
 
         return read_reports(self._topic) if self._topic else []
 
     def end_workers(self) -> None:
-        from orchestrator.driver.end_workers import end_workers
+        from workers.records.ray_reports import end_workers
 
         end_workers(self.reports())
 

@@ -16,7 +16,7 @@ from orchestrator.runs.repeats import MAX_REPEATS
 from workers.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.launch.dry_run import DryRun
+    from orchestrator.cli.jobs.dry_run import DryRun
 
 _ONLY_FOR_NEW_RUNS = (
     "config",
@@ -96,11 +96,11 @@ def submit_command(
     groups of runs beside each other.
     """
     from orchestrator import runs
+    from orchestrator.cli.jobs.dry_run import plan_new_run
     from orchestrator.cli.options.destination import check_destination, launcher_for
     from orchestrator.cli.repeats import repeats_of, run_repeats, start_repeats_and_leave
     from orchestrator.cli.run_to_end import run_to_end, start_and_leave
     from orchestrator.cluster.connection import given_address
-    from orchestrator.launch.dry_run import plan_new_run
     from orchestrator.launch.submission import check_new_run
 
     if resume is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import runs
-from orchestrator.launch.dry_run import plan_new_run
+from orchestrator.cli.jobs.dry_run import plan_new_run
 from orchestrator.launch.submission import check_new_run
 from orchestrator.spec.build import load_spec
 from orchestrator.spec.job_spec import JobSpec

@@ -8,19 +8,22 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import ray
 from ray.exceptions import RayError
 from ray.experimental import internal_kv
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from workers.records.activity import Activity, Report
 from workers.storage.typed_json import parse_object
 
 log = logging.getLogger(__name__)
 EVERY_S = 1.0
+_TIMEOUT_S = 30.0
 _NAMESPACE = "rnnjob"
 _FAILURES = (RayError, RuntimeError, ValueError, AssertionError, AttributeError)
 """What the table raises while Ray starts, ends, or has lost its head."""
@@ -64,3 +67,22 @@ def forget_reports(topic: str) -> None:
     """Remove all reports on a topic."""
     with contextlib.suppress(*_FAILURES):
         internal_kv._internal_kv_del(f"{topic}/", del_by_prefix=True, namespace=_NAMESPACE)
+
+
+def end_workers(reports: Sequence[Report]) -> None:
+    """Kill each worker that reported, on its node. Ray Train then starts all of them again.
+
+    SIGKILL, since a worker that is suspended handles no other signal.
+    """
+    tasks = []
+    for report in reports:
+        where = NodeAffinitySchedulingStrategy(report.node, soft=False)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(_kill)
+        tasks.append(task.remote(report.pid))
+    with contextlib.suppress(RayError):
+        ray.wait(tasks, num_returns=len(tasks), timeout=_TIMEOUT_S)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
