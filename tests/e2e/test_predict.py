@@ -63,12 +63,15 @@ def work(module_rnnjob: Cli) -> Iterator[Path]:
         yield folder
 
 
-def digits(file: Path) -> None:
+def digits(file: Path) -> pa.Table:
+    """Write the test rows of the shipped digits, and return them."""
     import orchestrator.datasets
 
     sample = Path(orchestrator.datasets.__file__).with_name("mnist_sample.parquet")
     table = pq.read_table(sample)
-    pq.write_table(table.filter(table["test"]), file)
+    test = table.filter(table["test"])
+    pq.write_table(test, file)
+    return test
 
 
 def words(file: Path, num_rows: int = 80) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -24,6 +25,7 @@ from orchestrator.datasets.importing.csv_columns import CsvOptions
 from orchestrator.datasets.importing.csv_wide import read_wide
 from orchestrator.datasets.importing.writer import write_sequences
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
+from tests.e2e.test_predict import digits
 from tests.unit.datasets.tables.made import cut, rows, write
 from tests.unit.runs.whole_records import epoch, start, step
 from tests.unit.simulated import single, tiny_job
@@ -433,6 +435,44 @@ def test_runs_are_listed_and_shown(cli: Cli, done: Finished) -> None:
     shown = cli("show", "first", "--json").json
     assert shown["result"]["weights_sha256"] == done.json["weights_sha256"]
     assert len(shown["epochs"]) == 2
+
+
+@pytest.fixture(scope="module")
+def digits_there(cli: Cli) -> str:
+    """The test rows of the digits in two files; the URI of their folder."""
+    table = digits(cli.cwd / "digits.parquet")
+    there = storage_of(cli).child("digits")
+    for name, rows_ in (("a", table.slice(0, 700)), ("b", table.slice(700))):
+        there.write(f"{name}.parquet", write(cli.cwd / f"{name}.parquet", rows_).read_bytes())
+    return there.uri
+
+
+def output_there(cli: Cli, name: str) -> str:
+    base, mark, query = storage_of(cli).uri.partition("?")
+    return f"{base}/{name}{mark}{query}"
+
+
+def predicted_there(cli: Cli, name: str) -> pa.Table:
+    """Return a file of predictions without the column of the file, which differs by its place."""
+    data = storage_of(cli).read(name, LARGE_BYTES)
+    return pq.read_table(pa.BufferReader(data)).drop_columns("file")
+
+
+def test_a_model_there_is_used_on_rows_there(cli: Cli, done: Finished, digits_there: str) -> None:
+    evaluated = cli("evaluate", "first", "--json")
+    assert evaluated.exit_code == 0, evaluated.stderr
+    assert evaluated.json["loss"] == done.json["test_loss"]
+    to = output_there(cli, "here.parquet")
+    there = cli("predict", "first", digits_there, "-o", to, "--json")
+    assert there.exit_code == 0, there.stderr
+    assert SECRET not in there.stdout + there.stderr
+    assert cli("predict", "first", "a.parquet", "b.parquet", "-o", "p.parquet").exit_code == 0
+    alone = pq.read_table(cli.cwd / "p.parquet").drop_columns("file")
+    assert predicted_there(cli, "here.parquet").equals(alone) and alone.num_rows == 1000
+    again = cli("predict", "first", digits_there, "-o", to)
+    assert again.exit_code == 2 and "here.parquet exists" in again.cause
+    exported = cli("export", "first", "--format", "bundle", "-o", "bundle", "--json")
+    assert exported.json["weights_sha256"] == done.json["weights_sha256"]
 
 
 def test_an_unknown_run_ends_with_4(cli: Cli, done: Finished) -> None:
