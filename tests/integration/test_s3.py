@@ -458,6 +458,7 @@ def predicted_there(cli: Cli, name: str) -> pa.Table:
     return pq.read_table(pa.BufferReader(data)).drop_columns("file")
 
 
+@pytest.mark.long
 def test_a_model_there_is_used_on_rows_there(cli: Cli, done: Finished, digits_there: str) -> None:
     evaluated = cli("evaluate", "first", "--json")
     assert evaluated.exit_code == 0, evaluated.stderr
@@ -473,6 +474,23 @@ def test_a_model_there_is_used_on_rows_there(cli: Cli, done: Finished, digits_th
     assert again.exit_code == 2 and "here.parquet exists" in again.cause
     exported = cli("export", "first", "--format", "bundle", "-o", "bundle", "--json")
     assert exported.json["weights_sha256"] == done.json["weights_sha256"]
+
+
+@pytest.mark.long
+def test_a_ray_uses_a_model_there_on_rows_there_and_leaves_no_parts(
+    cli: Cli, done: Finished, digits_there: str, no_process_left: None
+) -> None:
+    to = output_there(cli, "ray.parquet")
+    there = cli("predict", "first", digits_there, "-o", to, "--workers", "2", "--json")
+    assert there.exit_code == 0, there.stderr
+    assert cli("predict", "first", "a.parquet", "b.parquet", "-o", "r.parquet").exit_code == 0
+    alone = pq.read_table(cli.cwd / "r.parquet").drop_columns("file")
+    assert predicted_there(cli, "ray.parquet").equals(alone)
+    evaluated = cli("evaluate", "first", "--workers", "2", "--json")
+    assert evaluated.exit_code == 0, evaluated.stderr
+    assert evaluated.json["loss"] == done.json["test_loss"]
+    left = {"ray.parquet.partial", ".parts"} & set(storage_of(cli).list())
+    assert not [name for name in left if storage_of(cli).list(name)]
 
 
 def test_an_unknown_run_ends_with_4(cli: Cli, done: Finished) -> None:
