@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo test test-fast test-long test-gpu check benchmark benchmark-smoke bench-gpu
-.PHONY: soak matrix docs format clean
+.PHONY: soak crowd matrix docs format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -69,6 +69,9 @@ soak: $(VENV)/installed       ## Run many drills, for hours; continues where soa
 
 matrix: $(VENV)/installed     ## Do to runs what can happen to them, ask every verb, write the table
 	$(BIN)/python benchmarks/disasters.py
+
+crowd: $(VENV)/installed      ## Let ten clients use the same runs at once, and kill half of twenty runs
+	$(BIN)/python benchmarks/crowd.py
 
 clean:           ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info .import_linter_cache

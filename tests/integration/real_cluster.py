@@ -23,8 +23,10 @@ def real_cluster(cli: Cli, num_nodes: int) -> Iterator[tuple[Cli, dict[str, Any]
     up = cli("cluster", "up", "--local", *size, "--json")
     assert up.exit_code == 0, up.stderr
     folder = up.json["folder"]
-    yield cli, up.json
-    cli("cluster", "down")
+    try:
+        yield cli, up.json
+    finally:
+        cli("cluster", "down")
     left = {p for p in psutil.process_iter() if _cwd(p).startswith(folder)} | started_with(cli)
     assert not left, [_cmdline(process) for process in left]
 
