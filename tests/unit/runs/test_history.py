@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from orchestrator.runs.history import phases
+from orchestrator.display.outcome import outcome_rows
+from orchestrator.runs import RunStatus
+from orchestrator.runs.history import mixed_hardware, phases
+from workers.records.run_folder import RunFolder
 
 
 def start(attempt: int, step: int, at: float, workers: int, **cost: float) -> dict[str, Any]:
@@ -54,3 +57,19 @@ def test_a_phase_ends_with_its_last_record_even_if_that_step_was_computed_again(
 def test_a_run_that_never_started_has_no_phases() -> None:
     assert phases([]) == []
     assert phases([step(1, 1.0)]) == []
+
+
+def test_machines_that_computed_other_bits_are_named_by_attempt_and_shown() -> None:
+    records = [
+        {"kind": "start", "attempt": 1, "workers": 2, "mixed_hardware": "a: old; b: new"},
+        {"kind": "step", "step": 1},
+        {"kind": "start", "attempt": 2, "workers": 1, "node": "c", "device": "newer",
+         "other_devices": "a: old"},
+        {"kind": "start", "attempt": 3, "workers": 1, "device": "older record"},
+    ]  # fmt: skip
+    lines = mixed_hardware(records)
+    assert lines == ["attempt 1: a: old; b: new", "attempt 2: c: newer, after steps on a: old"]
+    run = RunFolder.at("runs/r")
+    rows = dict(outcome_rows(run, RunStatus("r", "SUCCEEDED"), {"mixed_hardware": lines}))
+    assert rows["mixed hardware"] == "; ".join(lines)
+    assert "mixed hardware" not in dict(outcome_rows(run, RunStatus("r", "SUCCEEDED"), {}))
