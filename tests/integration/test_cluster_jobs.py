@@ -259,6 +259,20 @@ def test_ctrl_c_leaves_a_job_that_stop_then_ends_with_a_checkpoint(cluster: Clus
     assert cluster.cli("stop", "left").exit_code == 2
 
 
+@pytest.mark.long
+def test_repeats_run_side_by_side_as_far_as_they_fit(cluster: Cluster) -> None:
+    """Four jobs of one worker on three CPUs: the fourth starts when one of the others has ended."""
+    small = ("--dataset", "mnist-sample", "--set", "training.steps=4", "--json")
+    done = cluster.submit("--workers", "1", "--seeds", "4", "--run-id", "many", *small)
+    assert done.exit_code == 0, done.stderr
+    assert [run["state"] for run in done.json["runs"]] == [runs.SUCCEEDED] * 4
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("run many", "many-"))]
+    assert [line.startswith("run ") for line in lines[:4]] == [True, True, True, False]
+    here = cluster.cli("submit", "--local", "--run-id", "here", "--seed", "2", *small)
+    assert here.json["weights_sha256"] == done.json["runs"][2]["weights_sha256"]
+    assert cluster.cli("compare", "many", "--json").json["mean"] == done.json["mean"]
+
+
 def test_a_cluster_that_cannot_be_used_is_reported_in_two_lines(
     cluster: Cluster, tmp_path: Path
 ) -> None:
