@@ -1,6 +1,6 @@
 """Run repeats of a job with one seed after the other, and print how they came out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -10,7 +10,8 @@ from orchestrator.cli.output import echo, print_json
 from orchestrator.cli.run_to_end import leave, show_failure, start_and_follow
 from orchestrator.display.differences import WIDTH, repeats_table
 from orchestrator.display.terminal import JobView
-from orchestrator.launch.submission import Submission
+from orchestrator.launch.launcher import Launcher
+from orchestrator.launch.submission import Submission, check_new_run
 from orchestrator.observe.side_by_side import run_side_by_side
 from orchestrator.runs import RunStatus, read_status
 from orchestrator.runs.repeats import check_free, repeat_id
@@ -34,6 +35,19 @@ def repeats_of(spec: JobSpec, number: int, run_id: str | None) -> Mapping[str | 
     seeds = {repeat_id(name, seed): seed for seed in range(first, first + number)}
     check_free(Storage(spec.storage), seeds)
     return {each: spec.with_values({"training.seed": seed}) for each, seed in seeds.items()}
+
+
+def check_all(
+    specs: Mapping[str | None, JobSpec], launcher: Callable[[], Launcher]
+) -> list[Submission]:
+    """Check the job of each spec, whose key is the id of its run.
+
+    `launcher`: returns the launcher of a job. Those of this machine keep a job's processes and its
+    restarts, so each job needs its own.
+
+    Raises JobError.
+    """
+    return [check_new_run(spec, launcher(), run_id) for run_id, spec in specs.items()]
 
 
 def run_repeats(

@@ -17,6 +17,7 @@ from workers.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.cli.jobs.dry_run import DryRun
+    from orchestrator.launch.launcher import Launcher
 
 _ONLY_FOR_NEW_RUNS = (
     "config",
@@ -98,10 +99,14 @@ def submit_command(
     from orchestrator import runs
     from orchestrator.cli.jobs.dry_run import plan_new_run
     from orchestrator.cli.options.destination import check_destination, launcher_for
-    from orchestrator.cli.repeats import repeats_of, run_repeats, start_repeats_and_leave
+    from orchestrator.cli.repeats import (
+        check_all,
+        repeats_of,
+        run_repeats,
+        start_repeats_and_leave,
+    )
     from orchestrator.cli.run_to_end import run_to_end, start_and_leave
     from orchestrator.cluster.connection import given_address
-    from orchestrator.launch.submission import check_new_run
 
     if resume is not None:
         _resume(click.get_current_context(), resume)
@@ -116,23 +121,27 @@ def submit_command(
         else:
             echo(spec.to_yaml(), nl=False)
         return
-    launcher = launcher_for(
-        runs.LOCAL if local else runs.RAY,
-        cluster,
-        storage=spec.storage,
-        shipping=shipping,
-        headers=headers,
-        verify_certificate=verify,
-        verbose=verbose,
-    )
+
+    def launcher() -> "Launcher":
+        return launcher_for(
+            runs.LOCAL if local else runs.RAY,
+            cluster,
+            storage=spec.storage,
+            shipping=shipping,
+            headers=headers,
+            verify_certificate=verify,
+            verbose=verbose,
+        )
+
+    shared = launcher() if cluster else None  # what is sent there is listed once for all
     specs = {run_id: spec} if seeds is None else repeats_of(spec, seeds, run_id)
     if dry_run:
         (first_id, first), *others = specs.items()
-        _show_plan(plan_new_run(first, launcher, first_id), as_json)
+        _show_plan(plan_new_run(first, shared or launcher(), first_id), as_json)
         for other_id, other in others:
             echo(f"and with seed {other.training.seed}: {other_id}", err=True)
         return
-    jobs = [check_new_run(each, launcher, each_id) for each_id, each in specs.items()]
+    jobs = check_all(specs, lambda: shared or launcher())
     if seeds is not None and no_wait:
         start_repeats_and_leave(jobs, as_json)
     elif seeds is not None:

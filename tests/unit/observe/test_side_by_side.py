@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from orchestrator import runs
-from orchestrator.cli.repeats import repeats_of
-from orchestrator.launch.submission import check_new_run
+from orchestrator.cli.repeats import check_all, repeats_of
 from orchestrator.observe.side_by_side import run_side_by_side
 from orchestrator.runs import RunStatus
 from tests.unit.fakes import FakeLauncher, tiny_spec
@@ -24,8 +23,7 @@ class Counting:
 
 
 def test_no_more_jobs_go_on_at_once_than_fit_and_all_end(tmp_path: Path) -> None:
-    repeats = repeats_of(tiny_spec(tmp_path), 5, "r")
-    jobs = [check_new_run(spec, FakeLauncher(), run_id) for run_id, spec in repeats.items()]
+    jobs = check_all(repeats_of(tiny_spec(tmp_path), 5, "r"), FakeLauncher)
     looks: dict[str, int] = {}
 
     def look(run_id: str) -> RunStatus:
@@ -37,3 +35,9 @@ def test_no_more_jobs_go_on_at_once_than_fit_and_all_end(tmp_path: Path) -> None
     assert [status.run_id for status in ended] == [f"r-seed{seed}" for seed in range(5)]
     assert (view.most, view.going) == (2, set())
     assert [job.spec.training.seed for job in jobs] == list(range(5))
+
+
+def test_each_repeat_has_a_launcher_of_its_own(tmp_path: Path) -> None:
+    """One that is shared would take a restart of one job from the next."""
+    jobs = check_all(repeats_of(tiny_spec(tmp_path), 3, "r"), FakeLauncher)
+    assert len({id(job.launcher) for job in jobs}) == 3
