@@ -102,9 +102,7 @@ def csv_long_command(
 
 @click.command(
     "csv-wide",
-    epilog=example(
-        "rnnjob data import csv-wide wide.csv --prefix x_ --target gesture -o wide.parquet"
-    ),
+    epilog=example("rnnjob data import csv-wide wide.csv --prefix x_ --target gesture"),
 )
 @_files
 @click.option(
