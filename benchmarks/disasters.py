@@ -302,11 +302,11 @@ def ask(place: Place, disaster: Disaster, expected: str) -> dict[str, tuple[str,
     why = place.run("why", "r", "--json")
     category = str(why.json.get("category", f"exit {why.code}"))
     cells["why"] = category, category == (disaster.why or "exit 4")
-    for verb, code in (
-        ("wait", disaster.wait),
-        ("stop", disaster.stop),
-        ("resume", disaster.resume),
-    ):
+    # A run that goes on is to refuse the resume, before it is asked to stop.
+    order = ("wait", "stop", "resume") if disaster.resume == 0 else ("wait", "resume", "stop")
+    codes = {"wait": disaster.wait, "stop": disaster.stop, "resume": disaster.resume}
+    for verb in order:
+        code = codes[verb]
         if code is None:
             continue
         words = {"wait": ("--timeout", "2s"), "resume": ("--local", "--json")}.get(verb, ())

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from workers.train import TrainResult
 
 
+_MAX_CHARACTERS = 400
+
+
 def preload() -> None:
     """Import Ray Train, Ray Data and torch ahead of their use, which takes seconds."""
     import ray.data
@@ -203,7 +206,10 @@ def _is_preempted(error: Exception) -> bool:
 
 def _last_line(error: BaseException) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else repr(error)
+    last = lines[-1].strip() if lines else repr(error)
+    # Of a lost process Ray lists what it might have been, in 700 characters.
+    told = last.partition(" Some common causes include")[0]
+    return told if len(told) <= _MAX_CHARACTERS else f"{told[:_MAX_CHARACTERS]}..."
 
 
 def _datasets(plan: Plan) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from workers.errors import (
     TakenOverError,
 )
 from workers.records.failures import mark_step, repeating, step_of
-from workers.records.run_folder import RunFolder
+from workers.records.run_folder import STANDSTILL, WORKER, RunFolder
 from workers.storage.storage import storage_errors
 
 
@@ -108,3 +108,20 @@ def test_lost_workers_and_connections_may_be_lost_at_the_same_step_again(run: Ru
         note_failure(run, lost)
     assert [entry.get("step") for entry in run.failures()] == [None] * 3
     assert run.failures()[-1]["reason"] == "worker 1 failed: it died"
+
+
+def test_of_a_lost_worker_only_what_happened_is_noted_not_what_ray_guesses(run: RunFolder) -> None:
+    guesses = " Some common causes include: (1) the process was killed by the OOM killer" * 9
+    note_failure(run, {1: RuntimeError("The actor is dead. End of file." + guesses)})
+    assert run.failures()[-1]["reason"] == "worker 1 failed: The actor is dead. End of file."
+
+
+def test_workers_that_were_ended_because_they_stood_still_failed_for_that_reason(
+    run: RunFolder,
+) -> None:
+    run.note_failure("stood still for 5m after step 4", STANDSTILL)
+    note_failure(run, {0: RuntimeError("the actor is dead")})
+    assert [(f["kind"], f["reason"]) for f in run.failures()[-2:]] == [
+        (STANDSTILL, "stood still for 5m after step 4"),
+        (WORKER, "stood still for 5m after step 4"),
+    ]
