@@ -6,9 +6,8 @@ The outcome goes to stdout, all that is told on the way to stderr.
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
 from rich.table import Table
 
 from orchestrator import runs
@@ -25,6 +24,9 @@ from orchestrator.runs.progress import Reached
 from orchestrator.runs.result import read_result
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _INTERRUPTED = 130
 
@@ -104,7 +106,7 @@ def start_and_leave(job: Submission, as_json: bool, *, quiet: bool) -> None:
         echo(run.run_id)
 
 
-def show_outcome(console: Console, run: RunFolder, status: RunStatus, result: Json) -> None:
+def show_outcome(console: "Console", run: RunFolder, status: RunStatus, result: Json) -> None:
     """Print the table that closes a run."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in outcome_rows(run, status, result):

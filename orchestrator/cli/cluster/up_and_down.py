@@ -139,7 +139,7 @@ def down_command(target: str, as_json: bool, verbose: bool) -> None:
         _narrate(f"'{ended.name}' had already ended; its remains were removed")
 
 
-@cluster_command.command("clean")
+@cluster_command.command("clean", epilog=example("rnnjob cluster clean"))
 @json_option
 @explained
 def clean_command(as_json: bool) -> None:
