@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast test-long test-gpu check benchmark benchmark-smoke bench-gpu
+.PHONY: help demo test test-fast test-long test-release test-gpu check benchmark benchmark-smoke bench-gpu
 .PHONY: soak crowd matrix docs format clean
 
 help:            ## List the targets
@@ -28,6 +28,9 @@ test-fast: $(VENV)/installed  ## Run only the unit tests: no Ray, under a minute
 
 test-long: $(VENV)/installed  ## Run the tests that take minutes: faults on real Ray nodes
 	$(BIN)/python -m pytest -m long
+
+test-release: $(VENV)/installed  ## Run the tests for a release: the docs word by word, the wheel, more clusters
+	$(BIN)/python -m pytest -m release
 
 test-gpu: $(VENV)/installed   ## Run the tests that need an NVIDIA GPU; without one they are skipped
 	$(BIN)/python -m pytest tests/gpu

@@ -21,7 +21,7 @@ from tests.conftest import ENOUGH_S, Cli
 from tests.e2e.export_runs import PACKAGE, PARTS, RUNS, SMALL, rows
 from tests.e2e.test_evaluate import succeed
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.release
 TOLERANCE = 1e-5
 Arrays = dict[str, NDArray[Any]]
 IN_PLAIN_TORCH = """

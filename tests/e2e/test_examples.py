@@ -55,7 +55,7 @@ def runnable() -> list[str]:
     return list(dict.fromkeys(line for path in paths for line in examples(ALL[path])))
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_the_examples_do_what_they_say(work: Cli) -> None:
     for line in runnable():
         done = work(*shlex.split(line)[1:])

@@ -48,7 +48,7 @@ def test_the_parameters_keep_their_names_and_the_run_has_the_code(
     assert code.read_bytes() == (ROOT / "examples" / "conv_gru.py").read_bytes()
 
 
-@pytest.mark.parametrize("workers", [*(pytest.param(n, marks=pytest.mark.long) for n in (1, 2)), 3])
+@pytest.mark.parametrize("workers", [*(pytest.param(n, marks=pytest.mark.release) for n in (1, 2)), 3])
 def test_any_number_of_workers_gives_the_weights_of_one_process(
     cli: Cli, local: dict[str, Any], workers: int, no_process_left: None
 ) -> None:
@@ -91,7 +91,7 @@ def test_code_that_was_changed_in_the_run_folder_is_refused(
     assert "it was changed" in done.cause and "restore it from a copy" in done.cure
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_package_is_trained_from_its_folder(cli: Cli, local: dict[str, Any]) -> None:
     package = cli.cwd / "shapes" / "of"
     package.mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_a_package_is_trained_from_its_folder(cli: Cli, local: dict[str, Any]) -
     assert (cli.cwd / "runs" / "package" / "model_code" / "shapes" / "of" / "models.py").exists()
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_sequences_of_many_lengths_have_one_result(rnnjob: Cli) -> None:
     shutil.copy(ROOT / "examples" / "conv_gru.py", rnnjob.cwd / "net.py")
     generator = random.Random(0)
@@ -159,7 +159,7 @@ BAD = {
     "mode",
     [
         pytest.param(["--local"], id="local"),
-        pytest.param(["--workers", "2"], id="ray", marks=pytest.mark.long),
+        pytest.param(["--workers", "2"], id="ray", marks=pytest.mark.release),
     ],
 )
 def test_a_model_that_cannot_be_trained_leaves_no_run(

@@ -44,7 +44,7 @@ def test_a_script_trains_in_its_own_process_to_the_weights_of_the_command_line(
     assert not {"ray", "click", "IPython"} & set(found["loaded"])
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_script_trains_on_a_ray_of_its_own_which_is_gone_afterwards(
     rnnjob: Cli, no_process_left: None
 ) -> None:

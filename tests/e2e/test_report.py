@@ -20,7 +20,7 @@ WORDS = {
     "own": "Most confidently wrong",
 }
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.release
 
 
 @pytest.fixture(scope="module")

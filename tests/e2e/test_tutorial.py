@@ -34,7 +34,7 @@ def typed(work: Cli, command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_the_tutorial_does_what_it_says(rnnjob: Cli) -> None:
     (script,) = blocks("python")
     (rnnjob.cwd / "make_data.py").write_text(script)

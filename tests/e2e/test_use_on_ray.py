@@ -45,7 +45,7 @@ def work(module_rnnjob: Cli) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_killed_prediction_goes_on_and_has_the_bits_of_one_process(
     work: Path, module_rnnjob: Cli, no_process_left: None
 ) -> None:
@@ -80,7 +80,7 @@ def test_the_sums_of_an_evaluation_are_those_of_one_process(
     assert not list((work / "runs" / ".parts").iterdir())
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_python_computes_on_ray_what_it_computes_here(work: Path, no_process_left: None) -> None:
     run = open_run("small")
     rows = str(work / "new/b.parquet")

@@ -81,7 +81,7 @@ def test_the_wheel_holds_each_file_of_the_packages_and_nothing_else(wheel: Path)
     assert {"METADATA", "RECORD", "LICENSE", "entry_points.txt"} <= info
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_it_trains_in_one_process_and_on_a_cluster_with_the_shipped_data(
     installed: Cli, tmp_path: Path
 ) -> None:
@@ -102,7 +102,7 @@ def test_it_trains_in_one_process_and_on_a_cluster_with_the_shipped_data(
     assert on_cluster.json["weights_sha256"] == local.json["weights_sha256"] is not None
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_it_trains_with_a_ray_of_its_own(installed: Cli) -> None:
     done = installed("submit", "--workers", "1", *JOB)
     assert done.exit_code == 0, done.stderr

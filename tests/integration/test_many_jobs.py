@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import ENOUGH_S, Cli, wait_for
 from tests.integration.real_cluster import real_cluster
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.release
 NUM_JOBS = 10
 JOB = ("--dataset", "mnist-sample", "--epochs", "1", "-d", "--pending-timeout", "20m")
 

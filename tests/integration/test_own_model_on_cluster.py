@@ -20,7 +20,7 @@ JOB = [
 ]  # fmt: skip
 EXAMPLE = ROOT / "examples" / "conv_gru.py"
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.release
 
 
 @pytest.fixture(scope="module")

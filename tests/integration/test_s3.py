@@ -458,7 +458,7 @@ def predicted_there(cli: Cli, name: str) -> pa.Table:
     return pq.read_table(pa.BufferReader(data)).drop_columns("file")
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_model_there_is_used_on_rows_there(cli: Cli, done: Finished, digits_there: str) -> None:
     evaluated = cli("evaluate", "first", "--json")
     assert evaluated.exit_code == 0, evaluated.stderr
@@ -476,7 +476,7 @@ def test_a_model_there_is_used_on_rows_there(cli: Cli, done: Finished, digits_th
     assert exported.json["weights_sha256"] == done.json["weights_sha256"]
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_ray_uses_a_model_there_on_rows_there_and_leaves_no_parts(
     cli: Cli, done: Finished, digits_there: str, no_process_left: None
 ) -> None:

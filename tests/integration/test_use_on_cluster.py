@@ -23,7 +23,7 @@ NUM_FILES = 130
 MORE = {"images": ("--invert",)}
 """Flags of predict."""
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.release
 
 
 @pytest.fixture(scope="module")
