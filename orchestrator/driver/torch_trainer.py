@@ -184,13 +184,19 @@ def note_failure(run: RunFolder, worker_exceptions: dict[int, Exception]) -> Non
     """Write one failure of the workers to the run folder. `worker_exceptions`: by rank.
 
     When a worker is lost, the others fail because of it. So one preempted worker makes the whole
-    failure a preemption, as in Ray's own count.
+    failure a preemption, as in Ray's own count. If there was a notice of it, its reason says more.
     """
     preempted = {rank: error for rank, error in worker_exceptions.items() if _is_preempted(error)}
     reason, step = _reason_and_step(preempted or worker_exceptions)
-    reason = _standstill(run) or reason
+    reason = _standstill(run) or (_notice(run) if preempted else "") or reason
     more = {} if step is None else {"step": step}
     run.note_failure(reason, PREEMPTION if preempted else WORKER, **more)
+
+
+def _notice(run: RunFolder) -> str:
+    """Return what the notice of a preemption said; empty if there was none just before."""
+    last = (run.failures() or [{}])[-1]
+    return str(last["reason"]) if last.get("kind") == PREEMPTION else ""
 
 
 def _standstill(run: RunFolder) -> str:

@@ -48,7 +48,9 @@ def test_the_parameters_keep_their_names_and_the_run_has_the_code(
     assert code.read_bytes() == (ROOT / "examples" / "conv_gru.py").read_bytes()
 
 
-@pytest.mark.parametrize("workers", [*(pytest.param(n, marks=pytest.mark.release) for n in (1, 2)), 3])
+@pytest.mark.parametrize(
+    "workers", [*(pytest.param(n, marks=pytest.mark.release) for n in (1, 2)), 3]
+)
 def test_any_number_of_workers_gives_the_weights_of_one_process(
     cli: Cli, local: dict[str, Any], workers: int, no_process_left: None
 ) -> None:

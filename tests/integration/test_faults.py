@@ -77,7 +77,9 @@ def test_nodes_join_die_and_are_preempted(cluster: Cluster, undisturbed: Finishe
     result = check(run, undisturbed)
     assert [phase["workers"] for phase in result["phases"]][:3] == [3, 1, 3]
     failures = run.failures()
-    assert failures[-1]["kind"] == "preemption" and failures[-1]["deadline"] > 0
+    # Ray may see that the node is gone before it starts the workers elsewhere.
+    assert {failure["kind"] for failure in failures[1:]} == {"preemption"}
+    assert failures[1]["deadline"] > 0 and "actor_id" not in failures[-1]["reason"]
     described = cluster.cli("describe", "elastic").stdout
     assert "elastic  SUCCEEDED" in described
 

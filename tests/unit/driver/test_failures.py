@@ -18,7 +18,7 @@ from workers.errors import (
     TakenOverError,
 )
 from workers.records.failures import mark_step, repeating, step_of
-from workers.records.run_folder import STANDSTILL, WORKER, RunFolder
+from workers.records.run_folder import PREEMPTION, STANDSTILL, WORKER, RunFolder
 from workers.storage.storage import storage_errors
 
 
@@ -125,3 +125,13 @@ def test_workers_that_were_ended_because_they_stood_still_failed_for_that_reason
         (STANDSTILL, "stood still for 5m after step 4"),
         (WORKER, "stood still for 5m after step 4"),
     ]
+
+
+def test_a_preempted_worker_failed_for_what_its_notice_said(run: RunFolder) -> None:
+    class Preempted(Exception):  # noqa: N818  # as Ray's own errors have the mark
+        preempted = True
+
+    run.note_failure("the node of worker 1 is taken away", PREEMPTION, deadline=9e9)
+    note_failure(run, {0: RuntimeError("Connection reset"), 1: Preempted("actor_id: 041fc8")})
+    last = run.failures()[-1]
+    assert (last["kind"], last["reason"]) == (PREEMPTION, "the node of worker 1 is taken away")
