@@ -33,7 +33,7 @@ def launcher_for(client: Client, mode: str, cluster: str | None, shipping: Shipp
 def start(job: Submission) -> tuple[RunFolder, Started]:
     """Start a job and keep it going. Raises JobError, and then nothing of it is left."""
     run = job.create_run()
-    reached = run.use_metrics(Reached.of)
+    reached = run.with_retries().use_metrics(Reached.of)
     job.launch(run)
     attendant = None
     if not job.launcher.address:

@@ -57,7 +57,7 @@ def start_and_follow(
 
     Ends the process if Ctrl-C leaves a job that goes on. Raises JobError if it cannot be started.
     """
-    view.begin_after(run.use_metrics(Reached.of))
+    view.begin_after(run.with_retries().use_metrics(Reached.of))
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
     with view:

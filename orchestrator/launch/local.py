@@ -37,7 +37,7 @@ class LocalLauncher:
         return {}
 
     def submit(self, run: RunFolder) -> None:
-        start = Start(runs.read_status(run).job_id)
+        start = Start(runs.read_status(run.with_retries()).job_id)
         # A daemon thread, so that a second Ctrl-C does not wait for it.
         self._thread = threading.Thread(
             target=execute, args=(run, LocalTrainer(), start), name="job", daemon=True

@@ -1,5 +1,6 @@
 """From a spec to a job that is checked and can be started."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ class Submission:
         except BaseException:
             if not self.launcher.leaves_on_interrupt:
                 self.launcher.kill(run)
-            self.undo(run)
+            with contextlib.suppress(StorageError):  # why it cannot be started is to be told
+                self.undo(run)
             raise
 
     def undo(self, run: RunFolder) -> None:
