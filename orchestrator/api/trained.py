@@ -81,7 +81,9 @@ def predict_batches(
     from orchestrator.trained.predict.here import predictions
 
     found = _found(trained, inputs, invert)
-    stdout = sys.stdout  # while a model's own code is there, what is printed goes to stderr
+    # While a model's own code is there, what is printed goes to stderr, but what the caller's loop
+    # prints does not. What the model prints in threads at that moment goes where the loop prints.
+    stdout = sys.stdout
     with _own_threads():
         for batch in predictions(trained, found):
             with contextlib.redirect_stdout(stdout):

@@ -48,11 +48,11 @@ def test_predictions_come_in_batches_whose_loop_prints_where_it_did(
 ) -> None:
     before = torch.get_num_threads()
     batches = []
-    capfd.readouterr()  # what the model printed while it was trained
     for batch in run.predict_batches("new"):
         print("a batch")
         batches.append(batch)
-    assert capfd.readouterr().out == "a batch\n" * 3
+    # The model computes ahead in threads meanwhile, and may print there, too.
+    assert capfd.readouterr().out.count("a batch\n") == 3
     assert [batch.num_rows for batch in batches] == [1024, 976, 1000]
     assert pa.Table.from_batches(batches).equals(run.predict("new"))
     stdout = sys.stdout
