@@ -14,6 +14,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
 PREDICT = ("predict", "model", "rows", "-o")
 WORKERS = 2
 POLL_S = 0.2
+DRIVER_ENDS_S = 15.0
 MIB = 2**20
 
 
@@ -166,13 +168,27 @@ def kill_once(rng: random.Random, output: str, num_parts: int) -> int | None:
     )  # fmt: skip
     while process.poll() is None and len(list(partial.glob("part-*"))) < wanted:
         time.sleep(POLL_S)
-    time.sleep(rng.random() * 2)
+    time.sleep(rng.random() * min(2.0, num_parts / 16))
     done = len(list(partial.glob("part-*")))
     if process.poll() is not None:
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return done
+    return None if done == num_parts and _appears(output, partial) else done
+
+
+def _appears(output: str, partial: Path) -> bool:
+    """Return whether the driver, which outlives the command for a moment, puts all parts together.
+
+    Then the parts are removed, as the command would have done.
+    """
+    end = time.monotonic() + DRIVER_ENDS_S
+    while not Path(output).exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_S)
+    shutil.rmtree(partial, ignore_errors=True)
+    return True
 
 
 def differ(first: str, second: str) -> str:
