@@ -45,10 +45,15 @@ CANDIDATES = {
     "GRU, both directions": BOTH_WAYS,
     "GRU, both directions, mean": [*BOTH_WAYS, *settings("model.pooling=mean")],
     "GRU, both directions, max": [*BOTH_WAYS, *settings("model.pooling=max")],
+    "GRU, both directions, max, noise": [
+        *BOTH_WAYS,
+        *settings("model.pooling=max", "augment.noise=1", "training.label_smoothing=0.1"),
+    ],
 }
 REPORTED = {
     "LSTM, defaults": ["--epochs", "30", "--batch-size", "16"],
     "GRU, both directions, max": CANDIDATES["GRU, both directions, max"],
+    "GRU, both directions, max, noise": CANDIDATES["GRU, both directions, max, noise"],
 }
 
 
