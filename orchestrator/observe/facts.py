@@ -56,9 +56,9 @@ class Facts:
     request: ResourceRequest | None = None
     """What its workers ask for; None if its spec cannot be read."""
     job: RayJob | None = None
-    """None if the cluster does not know the job, was not asked, or cannot be cluster."""
+    """None if the cluster does not know the job, was not asked, or cannot be asked."""
     refusal: JobError | None = None
-    """Why the cluster could not be cluster."""
+    """Why the cluster could not be asked."""
     nodes: tuple[Node, ...] = ()
     scaling: Scaling = field(default_factory=Scaling)
     others: tuple[Holder, ...] = ()
