@@ -156,34 +156,35 @@ def damaged(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def full(place: Place) -> Iterator[None]:
+def small_disk(place: Place, megabytes: int) -> Iterator[Path]:
+    """Mount a file system of its own as the storage of the runs."""
     storage = place.folder / "runs"
     storage.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", storage], check=True)
+    size = f"size={megabytes}m"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", storage], check=True)
     try:
-        with running(place, "--local", *LONG) as process:
-            with contextlib.suppress(OSError), (storage / "filler").open("wb") as file:
-                while True:
-                    file.write(b"0" * 65536)
-                    file.flush()
-            process.wait(TIMEOUT_S)
-            yield
+        yield storage
     finally:
         subprocess.run(["umount", "-l", storage], check=True)
 
 
 @contextmanager
+def full(place: Place) -> Iterator[None]:
+    with small_disk(place, 8) as storage, running(place, "--local", *LONG) as process:
+        with contextlib.suppress(OSError), (storage / "filler").open("wb") as file:
+            while True:
+                file.write(b"0" * 65536)
+                file.flush()
+        process.wait(TIMEOUT_S)
+        yield
+
+
+@contextmanager
 def read_only(place: Place) -> Iterator[None]:
-    storage = place.folder / "runs"
-    storage.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", storage], check=True)
-    try:
-        with running(place, "--local", *LONG) as process:
-            kill(process)
-            subprocess.run(["mount", "-o", "remount,ro", storage], check=True)
-            yield
-    finally:
-        subprocess.run(["umount", "-l", storage], check=True)
+    with small_disk(place, 64) as storage, running(place, "--local", *LONG) as process:
+        kill(process)
+        subprocess.run(["mount", "-o", "remount,ro", storage], check=True)
+        yield
 
 
 @contextmanager
