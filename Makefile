@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast test-long test-release test-gpu check benchmark benchmark-smoke bench-gpu
-.PHONY: soak crowd matrix docs format clean
+.PHONY: help demo test test-fast test-long test-release test-gpu check benchmark benchmark-smoke
+.PHONY: bench bench-gpu soak crowd matrix docs format clean
 
 help:            ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -41,21 +41,29 @@ check: $(VENV)/installed      ## Check lint, format, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/installed     ## Format and sort imports
+format: $(VENV)/installed     ## Format, sort imports, and write the schema and docs/api.md anew
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python scripts/make_schema.py
+	$(BIN)/python scripts/make_api_docs.py
 
-benchmark: $(VENV)/installed  ## Compare with plain PyTorch and Ray; RNNJOB_DATA_DIR has the idx files
-	$(BIN)/python benchmarks/single_process.py
+benchmark: $(VENV)/installed  ## Measure checkpoints, startup, predictions, lists and the exchange; RNNJOB_DATA_DIR has the idx files
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/predict_million.py
+	$(BIN)/python benchmarks/many_runs.py
+	$(BIN)/python -m benchmarks.exchange
 
-benchmark-smoke: $(VENV)/installed  ## Run the same benchmarks, small enough for CI
-	$(BIN)/python benchmarks/single_process.py --smoke
+benchmark-smoke: $(VENV)/installed  ## Run benchmarks, small enough for CI
+	$(BIN)/python -m benchmarks.bench --smoke
 	$(BIN)/python benchmarks/checkpoint_cost.py --smoke
 	$(BIN)/python benchmarks/startup.py --smoke
 	$(BIN)/python benchmarks/predict_million.py --smoke
+	$(BIN)/python benchmarks/many_runs.py --smoke
+	$(BIN)/python benchmarks/processes.py
+
+bench: $(VENV)/installed      ## Compare with PyTorch, torchrun, Ray Train, Keras: benchmarks/RESULTS.md; hours
+	$(BIN)/python -m benchmarks.bench
 
 bench-gpu: $(VENV)/installed  ## Compare with plain PyTorch and cuDNN on an NVIDIA GPU
 	$(BIN)/python benchmarks/gpu.py
@@ -71,9 +79,9 @@ soak: $(VENV)/installed       ## Run many drills, for hours; continues where soa
 	$(BIN)/python benchmarks/soak.py
 
 matrix: $(VENV)/installed     ## Do to runs what can happen to them, ask every verb, write the table
-	$(BIN)/python benchmarks/disasters.py
+	$(BIN)/python -m benchmarks.matrix
 
-crowd: $(VENV)/installed      ## Let ten clients use the same runs at once, and kill half of twenty runs
+crowd: $(VENV)/installed      ## Let ten clients use the same runs at once, and kill half of 200 runs
 	$(BIN)/python benchmarks/crowd.py
 
 clean:           ## Remove the virtual environment and caches

@@ -1,16 +1,16 @@
 """Many clients at once, and many runs of which half were killed: is what is said of them true?
 
-    python benchmarks/crowd.py                                # ten clients for two minutes, 20 runs
+    python benchmarks/crowd.py                               # ten clients for two minutes, 200 runs
     python benchmarks/crowd.py --clients 3 --seconds 40 --runs 6
 
 First, clients submit, stop, resume and delete runs of the same few names at the same time. Then no
 command may have printed a traceback, every run must be there unless it was deleted, and every run
 that succeeded must have the weights of a run that nobody disturbed.
 
-Second, runs are started, a few at a time, and half of them are killed at random moments. Their
-folders are copied until there are 200. Then `list`, `doctor` and `prune` must agree with what was
-done, and take less than three seconds of CPU time each. (`doctor` may take longer: it imports torch
-and Ray, to see whether that works.)
+Second, runs are started, a few at a time, and half of them are killed at random moments. If there
+are fewer than 200, their folders are copied until there are as many. Then `list`, `doctor` and
+`prune` must agree with what was done, and take less than three seconds of CPU time each. (`doctor`
+may take longer: it imports torch and Ray, to see whether that works.)
 
 The exit code is 1 if anything of this does not hold.
 """
@@ -245,7 +245,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument(
-        "--runs", type=int, default=20, help="how many are started; half are killed"
+        "--runs", type=int, default=200, help="how many are started; half are killed"
     )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

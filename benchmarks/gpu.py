@@ -26,7 +26,7 @@ from workers.gpu.self_test import NUM_CLASSES, NUM_SHARDS, SIZE, random_digits_j
 from workers.gpu.settings import ENVIRONMENT, enable_determinism, prepare_environment
 from workers.gradients import ControlFlags, Gradients
 from workers.models.recurrent import build_model
-from workers.optimizer import build_optimizer, clip_
+from workers.optimizer import Optimizer, clip_
 from workers.shard_threads import ShardThreads
 from workers.worker import SingleProcessWorker
 
@@ -58,7 +58,7 @@ def rnnjob_step(data: Digits, job: TrainJob) -> Callable[[], None]:
     model = build_model(job.model, job.data, 0).to(GPU)
     worker = SingleProcessWorker(NUM_SHARDS, lambda shard: {}, device=GPU)
     gradients = Gradients(model, job, worker, ShardThreads(1))
-    optimizer = build_optimizer(job.training.optimizer, model.parameters())
+    optimizer = Optimizer(job.training.optimizer, model.parameters())
     batch, sizes = job.training.global_batch_size, [job.rows_per_shard_step] * NUM_SHARDS
 
     def step() -> None:
@@ -67,7 +67,7 @@ def rnnjob_step(data: Digits, job: TrainJob) -> Callable[[], None]:
         outcome = gradients.step(0, 0, dict(enumerate(rows)), ControlFlags())
         clip_(outcome.gradient_N, job.training.gradient_clip)
         gradients.assign(outcome.gradient_N)
-        optimizer.step()
+        optimizer.step(job.training.optimizer.lr)
         assert outcome.num_rows == batch
 
     return step

@@ -5,8 +5,9 @@
 
 Each run is one `rnnjob drill` with its own seed. Every second run is on Ray; these runs share one
 local cluster of three nodes. The other runs are in one process. The document of each drill becomes
-one line of the results, and a run that is already in the results is not repeated. The exit code is
-1 if any run failed or did not end equal to its undisturbed run.
+one line of the results, and a run that is already in the results is not repeated. After each drill,
+every verb must tell the end that came. The exit code is 1 if any run failed or did not end equal to
+its undisturbed run, or a verb told something else.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
-KINDS = ("worker", "node", "driver", "storage", "resize")
+KINDS = ("worker", "node", "driver", "storage", "resize", "suspend", "supervisor")
 JOB = ("--dataset", "mnist-sample", "--set", "dataset.num_shards=4")
 EVERY_LOCAL = 2
 """One run out of this many is in one process; the others are on Ray."""
@@ -48,12 +50,32 @@ def drill(seed: int, num_faults: int, cluster: str | None, storage: Path) -> Ent
         stdout, stderr = process.communicate(timeout=TIMEOUT_S)
         content: Entry = json.loads(stdout)
     except subprocess.TimeoutExpired:
-        process.terminate()  # the drill ends its own run before it exits
-        process.communicate()
         return {"seed": seed, "equal": False, "error": f"not done after {TIMEOUT_S} s"}
     except ValueError:
         return {"seed": seed, "equal": False, "error": " ".join(stderr.split())[-500:]}
-    return content
+    finally:
+        if process.poll() is None:
+            process.terminate()  # the drill ends its own run before it exits
+            process.communicate()
+    return {**content, "told": told_states(content["disturbed"]["run_id"], storage)}
+
+
+def told_states(run_id: str, storage: Path) -> dict[str, str]:
+    """Return the state that each verb tells of a run."""
+    place = f"{run_id!r}, storage={str(storage)!r}"
+    code = f"from orchestrator import open_run; print(open_run({place}).state)"
+    told = {"Python": _output([sys.executable, "-c", code]).strip()}
+    for verb in ("list", "show", "status", "describe", "why", "wait"):
+        words = [verb, *([] if verb == "list" else [run_id]), "--storage", str(storage), "--json"]
+        content = json.loads(_output([RNNJOB, *words]) or "{}")
+        rows = [row for row in content.get("runs", ()) if row["run_id"] == run_id]
+        content = rows[0] if rows else content.get("status", content)
+        told[verb] = str(content.get("state") or content.get("category")).upper()
+    return told
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @contextmanager
@@ -107,7 +129,13 @@ def drill_and_record(out: Path, seed: int, num_faults: int, cluster: str | None)
 def print_entry(entry: Entry) -> None:
     faults = ", ".join(f"{f['kind']} {f['outcome']}" for f in entry.get("faults", ()))
     verdict = "equal" if entry["equal"] else f"NOT EQUAL {entry.get('error', '')}"
-    print(f"seed {entry['seed']}: {verdict}: {faults}", file=sys.stderr, flush=True)
+    agreement = "" if agrees(entry) else f", NOT AGREED {entry.get('told')}"
+    print(f"seed {entry['seed']}: {verdict}{agreement}: {faults}", file=sys.stderr, flush=True)
+
+
+def agrees(entry: Entry) -> bool:
+    """Whether every verb told the end of the disturbed run."""
+    return set(entry.get("told", {}).values()) == {entry.get("disturbed", {}).get("state")}
 
 
 def summary(entries: Sequence[Entry]) -> str:
@@ -120,8 +148,10 @@ def summary(entries: Sequence[Entry]) -> str:
     ]
     lines += [_row(kind, [f for f in faults if f["kind"] == kind]) for kind in KINDS]
     lines.append(_row("all", faults))
-    equal = sum(entry["equal"] for entry in entries)
-    return "\n".join([*lines, "", f"{equal} of {len(entries)} runs ended equal, to the bit."])
+    equal, agreed = sum(entry["equal"] for entry in entries), sum(map(agrees, entries))
+    lines += ["", f"{equal} of {len(entries)} runs ended equal, to the bit."]
+    lines += [f"Of {agreed}, every verb told the end that came."]
+    return "\n".join(lines)
 
 
 def _row(name: str, faults: Sequence[Entry]) -> str:
@@ -147,11 +177,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
     parser.add_argument("--out", type=Path, default=Path("soak.jsonl"))
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster is to end, too
     seeds = range(arguments.seed, arguments.seed + arguments.runs)
     soak(seeds, arguments.faults_per_run, arguments.out.absolute())
     entries = [entry for entry in read_entries(arguments.out) if entry["seed"] in seeds]
     print(summary(entries))
-    return 0 if all(entry["equal"] for entry in entries) else 1
+    return 0 if all(entry["equal"] and agrees(entry) for entry in entries) else 1
 
 
 if __name__ == "__main__":

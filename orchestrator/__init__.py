@@ -1,5 +1,6 @@
 """Everything but the training loop: specifying, starting, driving and observing jobs. Importing
-a module of it imports neither torch nor Ray, except `launch.ray_client`.
+a module of it imports no torch, and Ray only in `launch.ray_client` and in some of
+`driver.ray_train`.
 
 >>> from orchestrator import submit
 >>> run = submit({"dataset.name": "mnist-sample", "training.epochs": 10}, local=True)

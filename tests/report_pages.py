@@ -1,10 +1,15 @@
 """What must hold for a report in a browser."""
 
+from itertools import pairwise
 from pathlib import Path
 
 from tests.chromium import Tab
 
 CHARTS = "document.querySelectorAll('figure.chart')"
+NAMELESS = """[...document.querySelectorAll(
+    "[tabindex]:not([aria-label]), th:empty, img:not([alt]), svg:not([aria-label])"
+)].map(each => each.outerHTML)"""
+LEVELS = "[...document.querySelectorAll('h1, h2, h3')].map(each => Number(each.tagName[1]))"
 TIP = "document.querySelector('figure.chart.on .tip')"
 
 
@@ -21,6 +26,9 @@ async def check_page(tab: Tab, page: Path) -> int:
             number = int(await tab.run(f"{CHARTS}.length"))
             for place in range(number):
                 await _check_chart(tab, f"{CHARTS}[{place}]")
+            assert await tab.run(NAMELESS) == [], page
+            levels = await tab.run(LEVELS)
+            assert all(deeper <= level + 1 for level, deeper in pairwise(levels)), levels
             pictures = "[...document.images].every(each => each.naturalWidth > 0)"
             assert await tab.run(pictures), page
         background = await tab.run("getComputedStyle(document.body).backgroundColor")

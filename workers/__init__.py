@@ -1,5 +1,6 @@
 """The training side: the loop (`train`), the gradient of each shard (`gradients`), their sum over
-workers (`collectives`), and below them the storage code that both sides use.
+workers (`on_ray`), and below them the storage code that both sides use.
 
-Imports neither orchestrator nor click; only `ray_worker` imports Ray.
+Imports neither orchestrator nor click; Ray is imported only by `on_ray`, and by
+`records.ray_reports` and `records.ray_metadata`.
 """

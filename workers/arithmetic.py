@@ -54,9 +54,9 @@ def arithmetic_sha256(job: TrainJob, device: torch.device) -> str:
 
     It depends on the job, and on what computes it: the device, the libraries, their settings.
     """
-    model = model_of(job).to(device)
-    computing = ComputeCopy(model, job.training.precision, device)
     small = _with_short_rows(job.model_copy(update={"augment": AugmentConfig()}))
+    model = model_of(small).to(device)
+    computing = ComputeCopy(model, job.training.precision, device)
     batch = _small_batch(small, device)
     row_N = torch.zeros(row_size(model), device=device)
     noise = Noise([(torch.Generator(device).manual_seed(0), len(batch))])

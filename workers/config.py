@@ -86,13 +86,14 @@ class ModelConfig(Config):
     """Whether each layer also reads the sequence from its end."""
     dropout: Fraction = 0.0
     """The probability that a feature is dropped, between the layers and before the output."""
-    pooling: Literal["last", "mean", "max"] = "last"
+    pooling: Literal["last", "mean", "max", "mean-max"] = "last"
     """How the outputs of all time steps become one vector."""
     forget_bias: Annotated[Number, Field(ge=-MAX_FLOAT32, le=MAX_FLOAT32)] = 1.0
     """The first value of the LSTM forget gate's bias (Jozefowicz et al., 2015). Other cells ignore
     it."""
-    read: Literal["rows", "columns", "pixels"] = "rows"
-    """Which part of an image makes one time step."""
+    read: Literal["rows", "columns", "rows-and-columns", "pixels"] = "rows"
+    """Which part of an image makes one time step. `rows-and-columns`: a row and, behind it, the
+    column of the same number."""
     train_recurrent_bias: StrictBool = True
     """torch's cells add two bias vectors, one for the input and one for the recurrence. `false`
     keeps the latter at zero, as in cells with only one bias: two together learn twice as fast."""
@@ -155,6 +156,10 @@ class AugmentConfig(Config):
     noise: NonNegative = 0.0
     """The standard deviation of Gaussian noise on each number that the model reads. With
     `dataset.normalize: standard`, 1 is the standard deviation of the feature."""
+    offset: NonNegative = 0.0
+    """The standard deviation of a Gaussian number for each feature of a sequence of numbers, added
+    at all its steps, as the level of a sensor changes from recording to recording. 1 is the
+    standard deviation of the feature, as for `noise`."""
 
     @property
     def is_affine(self) -> bool:
@@ -197,7 +202,7 @@ class TrainingConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` is resolved once, where the job starts, and the result is written into the run."""
     gradients: Literal["exact", "fused"] = "exact"
-    """`exact`: one gradient per shard, summed in shard order, with the same bits on any number of
+    """`exact`: one gradient per shard, summed as a fixed tree, with the same bits on any number of
     workers. `fused`: one backward pass per worker and one all-reduce, which gives the same result
     up to rounding."""
     keep: Literal["auto", "best", "last"] = "auto"
@@ -239,6 +244,12 @@ class LogConfig(Config):
     """Print the loss and the accuracy every so many steps; 0 means never."""
 
 
+DEFINITION = 2
+"""The version of what a job's result is. It goes up when the same job comes to other bits, and a
+checkpoint of one is not continued under another. 1 added the gradients of shards from the first to
+the last; 2 adds them as a tree (`workers.shards.tree`) and takes torch's fused optimizers."""
+
+
 class TrainJob(Config):
     """All that a worker must know: the resolved job, and where its run folder is."""
 
@@ -246,11 +257,13 @@ class TrainJob(Config):
     run_uri: str
     fingerprint: str
     """The fingerprint of everything that decides the result."""
+    window: PositiveInt | None = None
+    """The rows of a shard that are shuffled together; null: all of them. See `dataset.window`."""
+    is_streamed: bool = False
+    """Whether workers read their rows while they train. They then need a window."""
     lineage: tuple[tuple[int, str], ...] = ()
     """Pairs of a last step and the fingerprint of what decides the checkpoints up to it; ascending,
     see `JobSpec.lineage`."""
-    first_fingerprint: str = ""
-    """What checkpoints of the first version have instead, see `JobSpec.first_fingerprint`."""
     data: DataShape
     model: ModelConfig
     augment: AugmentConfig
@@ -275,6 +288,8 @@ class TrainJob(Config):
             raise ValueError("precision must be resolved before training: fp32 or bf16")
         if self.training.global_batch_size % self.data.num_shards:
             raise ValueError("global_batch_size must be a multiple of num_shards")
+        if self.is_streamed and self.window is None:
+            raise ValueError("rows can be streamed only within windows: dataset.window")
         return self
 
     def checkpoint_fingerprint(self, step: int) -> str:

@@ -22,6 +22,7 @@
     ├── ClusterError            exit 3   a cluster cannot be reached or refuses a request
     │   ├── UnreachableError             nothing answers at its address
     │   └── NoSuchClusterError  exit 4   no local cluster has the name
+    ├── TrackerError            exit 3   a tracker does not answer, or refuses a request
     ├── NoSuchRunError          exit 4   no run matches the name, or several do
     ├── JobStoppedError         exit 5   (124 at its time limit, 130 by Ctrl-C)
     ├── TakenOverError          exit 5   another process owns the run by now
@@ -143,6 +144,12 @@ class NoSuchClusterError(ClusterError):
     """No cluster on this machine has the given name."""
 
     exit_code = 4
+
+
+class TrackerError(JobError):
+    """A tracker does not answer, or refuses a request. It never ends a job."""
+
+    exit_code = 3
 
 
 class NoSuchRunError(JobError):

@@ -1,17 +1,18 @@
 """Compute the metrics of a split: every row is counted exactly once, shard by shard.
 
-B rows of a part, N rows of a shard, L shards of this worker, S shards of the job, K sums of a
+B rows of a piece, N rows of a shard, L shards of this worker, S shards of the job, K sums of a
 shard.
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from workers.config import TrainJob
-from workers.data.rows import Rows, ShardData
+from workers.data.rows import Rows
 from workers.data.targets.target_rules import COMMON_SUMS, Metrics, TargetRules
 from workers.errors import RowAccountError
 from workers.gpu.shard_rows import block_rows
@@ -19,6 +20,7 @@ from workers.models.own.step import evaluating
 from workers.models.sequences import model_outputs
 from workers.pieces import piece_rows, rules_of
 from workers.shard_threads import ShardThreads
+from workers.shards.rows_source import Parts
 from workers.worker import Worker, add_in_order
 
 
@@ -46,11 +48,13 @@ def evaluate(
     job: TrainJob,
     worker: Worker,
     threads: ShardThreads,
-    data: dict[int, ShardData],
+    parts: Parts,
     split: str,
     num_head_rows: int = 0,
 ) -> Evaluation:
     """Run the model over the hosted shards of a split, and add up the results of all workers.
+
+    `parts`: returns the rows of a split and a shard.
 
     Raises as `evaluation_of`.
     """
@@ -58,9 +62,8 @@ def evaluate(
 
     def sums_of(shard: int) -> Tensor:
         # Row i of a shard is row shard + i * num_shards of its split.
-        rows = data[shard][split]
         shard_head_rows = max(0, -(-(num_head_rows - shard) // job.data.num_shards))
-        return shard_sums(model, job, rules, rows, shard_head_rows, worker.device)
+        return shard_sums(model, job, rules, parts(split, shard), shard_head_rows, worker.device)
 
     with evaluating(model) if job.model.class_path else contextlib.nullcontext():
         rows_LK = torch.stack(threads.map(sums_of, list(worker.shards)))
@@ -91,21 +94,23 @@ def shard_sums(
     model: nn.Module,
     job: TrainJob,
     rules: TargetRules,
-    rows: Rows,
+    parts: Iterable[Rows],
     shard_head_rows: int,
     device: torch.device,
 ) -> Tensor:
-    """Return the sums (K) over the rows of one shard."""
+    """Return the sums (K) over the rows of one shard, which come in parts of the shard."""
     sums = torch.zeros(rules.num_sums, dtype=torch.float64, device=device)
-    is_head_N = torch.arange(len(rows)) < shard_head_rows
-    if rows.lengths_N is not None:  # rows of about one length need little padding
-        by_length = rows.lengths_N.argsort(stable=True)
-        rows, is_head_N = rows.take(by_length), is_head_N[by_length.cpu()]
-    part_rows = block_rows(job) if device.type == "cuda" else piece_rows(job)
-    with torch.no_grad():
-        parts = rows.pieces(part_rows)
-        heads = torch.split(is_head_N.to(device), part_rows)
-        for part, is_head_B in zip(parts, heads[: len(parts)], strict=True):
-            batch = part.to(device).batch()
-            sums += rules.sums(model_outputs(model, batch, job), batch.targets_N, is_head_B)
+    most = block_rows(job) if device.type == "cuda" else piece_rows(job)
+    first = 0
+    for rows in parts:
+        is_head_N = torch.arange(first, first + len(rows)) < shard_head_rows
+        first += len(rows)
+        if rows.lengths_N is not None:  # rows of about one length need little padding
+            by_length = rows.lengths_N.argsort(stable=True)
+            rows, is_head_N = rows.take(by_length), is_head_N[by_length.cpu()]
+        pieces, heads = rows.pieces(most), torch.split(is_head_N.to(device), most)
+        with torch.no_grad():
+            for piece, is_head_B in zip(pieces, heads[: len(pieces)], strict=True):
+                batch = piece.to(device).batch()
+                sums += rules.sums(model_outputs(model, batch, job), batch.targets_N, is_head_B)
     return sums

@@ -1,6 +1,6 @@
-"""The gradient of a step: one row of numbers per shard, summed in shard order over all workers.
+"""The gradient of a step: one row of numbers per shard, summed over all workers as a fixed tree.
 
-N parameters, L shards of this worker.
+N parameters, K nodes of the tree that this worker has whole.
 """
 
 from dataclasses import dataclass
@@ -78,10 +78,11 @@ class Step:
 
 
 class ShardRows(Protocol):
-    """What computes the gradient rows of the hosted shards: the CPUs or the GPU of a worker."""
+    """What computes the gradients of the hosted shards: the CPUs or the GPU of a worker."""
 
     def compute(self, epoch: int, step: int, batches: dict[int, Rows]) -> Tensor:
-        """Return one row (N + NUM_SUMS) for each hosted shard, or one for all of them if fused."""
+        """Return a row (K, N + NUM_SUMS) for each node of the tree that the hosted shards make up,
+        as `shards.tree.nodes_within` lists them; or one row for all of them if fused."""
         ...
 
 
@@ -97,7 +98,7 @@ class Gradients:
         self._shards: ShardRows = (
             _rows_on_gpu(self.compute_copy.module, job, worker)
             if worker.device.type == "cuda"
-            else ThreadedRows(model, job, threads)
+            else ThreadedRows(model, job, worker.shards, threads)
         )
 
     def step(self, epoch: int, step: int, batches: dict[int, Rows], flags: ControlFlags) -> Step:
@@ -122,7 +123,7 @@ class Gradients:
     def _exchange(self, rows: Tensor) -> Tensor:
         if self._is_fused:
             return self._worker.all_reduce(rows[0])
-        return self._worker.ordered_sum(rows)
+        return self._worker.tree_sum(rows)
 
     def assign(self, gradient_N: Tensor) -> None:
         """Give each parameter its part of the flat gradient, for the optimizer."""

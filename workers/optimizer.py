@@ -1,8 +1,7 @@
 """Optimizers by name, and learning-rate schedules as pure functions of the step."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,26 +11,103 @@ from workers.config import OptimizerConfig
 _WARM_UP = 0.3
 """The share of the steps of `one-cycle` in which the learning rate rises."""
 _FIRST_FACTOR, _LAST_FACTOR = 1 / 25, 1e-4
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+"""Of Adam and AdamW, as torch has them (Kingma and Ba, 2014; Loshchilov and Hutter, 2019)."""
+_COUNT, _MEAN, _SQUARE, _MOMENTUM = "step", "exp_avg", "exp_avg_sq", "momentum_buffer"
+"""What is kept, by torch's names: those in the checkpoints."""
 
 
-def build_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """Return torch's own optimizer.
+class Optimizer:
+    """SGD, Adam or AdamW: the fused kernels of torch's own optimizers, and their bits.
 
-    The update of one element must not depend on its neighbours. So `foreach` is off; on a GPU the
-    fused form, one kernel that treats each element alike, takes the place of dozens of kernels.
+    A kernel updates all weights in one pass. Every worker does so, with one intra-op thread on a
+    CPU, and so to the same bits. The classes in torch.optim are not used because their first step
+    imports torch's compiler, which takes each process more than a second.
     """
-    parameters = list(parameters)
-    is_on_gpu = any(parameter.is_cuda for parameter in parameters)
-    how: dict[str, Any] = {
-        "weight_decay": config.weight_decay,
-        **({"fused": True} if is_on_gpu else {"foreach": False}),
-    }
-    if config.name == "sgd":
-        return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, **how)
-    cls = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return cls(parameters, config.lr, **how)
+
+    def __init__(self, config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> None:
+        """`parameters`: of float32, all on one device."""
+        self._config = config
+        self._parameters: list[Tensor] = list(parameters)
+        self._kept: dict[str, list[Tensor]] = {}
+        """What the steps so far have left for each parameter; nothing before the first one."""
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Update the parameters by their gradients, which all have, at a learning rate."""
+        if not self._parameters:
+            return
+        gradients = [each.grad for each in self._parameters if each.grad is not None]
+        assert len(gradients) == len(self._parameters)
+        is_first = not self._kept
+        if is_first:
+            self._kept = self._empty()
+        if self._config.name == "sgd":
+            self._sgd(lr, gradients, is_first)
+        else:
+            self._adam(lr, gradients)
+
+    def _empty(self) -> dict[str, list[Tensor]]:
+        """Return what is kept before the first step. A first momentum is the gradient itself."""
+        parameters, config = self._parameters, self._config
+        if config.name == "sgd":
+            return {_MOMENTUM: [torch.empty_like(p) for p in parameters]} if config.momentum else {}
+        return {
+            **{name: [torch.zeros_like(p) for p in parameters] for name in (_MEAN, _SQUARE)},
+            _COUNT: [torch.zeros((), device=p.device) for p in parameters],
+        }
+
+    def _sgd(self, lr: float, gradients: list[Tensor], is_first: bool) -> None:
+        torch._fused_sgd_(
+            self._parameters,
+            gradients,
+            self._kept.get(_MOMENTUM, []),
+            weight_decay=self._config.weight_decay,
+            momentum=self._config.momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=is_first and bool(self._kept),
+        )
+
+    def _adam(self, lr: float, gradients: list[Tensor]) -> None:
+        torch._foreach_add_(self._kept[_COUNT], 1)
+        update = torch._fused_adam_ if self._config.name == "adam" else torch._fused_adamw_
+        update(
+            self._parameters,
+            gradients,
+            self._kept[_MEAN],
+            self._kept[_SQUARE],
+            [],
+            self._kept[_COUNT],
+            lr=lr,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            weight_decay=self._config.weight_decay,
+            eps=_EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def tensors(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return copies on the CPU of what is kept, named `<parameter name>/<key>`.
+
+        `names`: those of the parameters, in their order.
+        """
+        return {
+            f"{name}/{key}": tensor.detach().cpu().clone()
+            for key, tensors in self._kept.items()
+            for name, tensor in zip(names, tensors, strict=True)
+        }
+
+    def load(self, names: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` returned."""
+        device = self._parameters[0].device if self._parameters else None
+        keys = dict.fromkeys(name.rpartition("/")[2] for name in tensors)
+        self._kept = {
+            key: [tensors[f"{name}/{key}"].to(device, copy=True) for name in names] for key in keys
+        }
 
 
 def lr_factor(schedule: str, step: int, num_steps: int) -> float:

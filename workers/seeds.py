@@ -17,6 +17,10 @@ class Purpose(IntEnum):
     """The order of a shard's rows in an epoch."""
     STEP = 2
     """Dropout and augmentation inside a step."""
+    BLOCKS = 3
+    """The order of a shard's blocks in an epoch, if its rows come in windows."""
+    WINDOW = 4
+    """The order of the rows within a window."""
 
 
 def stream(seed: int, purpose: Purpose, *where: int) -> np.random.SeedSequence:

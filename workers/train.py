@@ -10,7 +10,7 @@ import logging
 import math
 import socket
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -29,10 +29,8 @@ from workers.checkpoints.progress import Best, EpochSums, Progress
 from workers.checkpoints.saver import Saver
 from workers.checkpoints.weights import (
     Weights,
-    load_optimizer,
     load_weights,
     model_file,
-    optimizer_tensors,
     weights_of,
     weights_sha256,
 )
@@ -44,7 +42,7 @@ from workers.gradients import ControlFlags, Gradients, Step
 from workers.models.build import model_of
 from workers.models.cpu_kernels import bf16_kernels
 from workers.models.own.installed import code_of
-from workers.optimizer import build_optimizer, clip_, lr_factor
+from workers.optimizer import Optimizer, clip_, lr_factor
 from workers.pieces import rules_of
 from workers.records.activity import CHECKPOINT, EVALUATE, RECORD, Activity
 from workers.records.failures import mark_step
@@ -52,27 +50,13 @@ from workers.records.metrics_log import MetricsLog, RecordSink
 from workers.records.owners import Fence
 from workers.records.resize import ResizeAnswers
 from workers.records.run_folder import RunFolder, StopRequest
+from workers.records.train_result import TrainResult
 from workers.shard_threads import ShardThreads
-from workers.shards.held_rows import HeldRows
+from workers.shards.job_rows import rows_of_job
 from workers.shards.order import steps_per_epoch
 from workers.worker import Worker
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The outcome of the training. It is the same on every worker, up to the reason of a stop."""
-
-    steps: int
-    epochs: list[dict[str, Any]]
-    stopped: StopRequest | None = None
-    best_epoch: int | None = None
-    weights_sha256: str | None = None
-    test: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def train(
@@ -129,10 +113,12 @@ class _Loop:
         self.model = model_of(job).to(worker.device)
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.names = list(trained)
-        self.optimizer = build_optimizer(job.training.optimizer, trained.values())
+        self.optimizer = Optimizer(job.training.optimizer, trained.values())
         self.rules = rules_of(job)
         self.gradients = Gradients(self.model, job, worker, threads)
-        self.rows = HeldRows(job, worker.shards, worker.load_shard, worker.device)
+        self.rows = rows_of_job(
+            job, worker.shards, worker.load_shard, worker.open_shard, worker.device
+        )
         self.steps_per_epoch = steps_per_epoch(
             job.data.train_rows, job.data.num_shards, job.rows_per_shard_step
         )
@@ -161,7 +147,6 @@ class _Loop:
         expected = Expected.of(
             job,
             self.model,
-            lambda parameters: build_optimizer(job.training.optimizer, parameters),
             self.steps_per_epoch,
             self.num_steps,
         )
@@ -173,22 +158,24 @@ class _Loop:
         checkpoint = newest or checkpoints.load(step, fingerprint, expected)
         self.progress, self.best = checkpoint.progress, checkpoint.best
         load_weights(self.model, checkpoint.model)
-        load_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        self.optimizer.load(self.names, checkpoint.optimizer)
         log.info("going on from the checkpoint of step %d", step)
 
     def release(self) -> None:
         """Give up the memory of the device. The loop itself stays until Python finds that its
         callbacks, of the records and the checkpoints, refer to it in a circle."""
+        self.rows.close()
         del self.model, self.optimizer, self.gradients, self.rows
 
     def run_to_end(self) -> TrainResult:
         """Train until the job ends or is asked to stop."""
         log.info(
-            "worker %d of %d on %s, %s: shards %s",
+            "worker %d of %d on %s, %s, %d CPU(s): shards %s",
             self.worker.rank,
             self.worker.world_size,
             socket.gethostname(),
             self.worker.device,
+            self.job.cpus_per_worker,
             ", ".join(str(shard) for shard in self.worker.shards),
         )
         arithmetic = check_same_arithmetic(self.job, self.worker)
@@ -213,6 +200,7 @@ class _Loop:
             "start",
             attempt=metrics.attempt,
             workers=self.worker.world_size,
+            cpus_per_worker=self.job.cpus_per_worker,
             **asdict(metrics.restart_cost),
             node=socket.gethostname(),
             device=device_name(self.worker.device),
@@ -275,10 +263,8 @@ class _Loop:
         norm = clip_(step.gradient_N, training.gradient_clip)
         factor = lr_factor(training.schedule, self.progress.step, self._schedule_length())
         self.lr = training.optimizer.lr * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
         self.gradients.assign(step.gradient_N)
-        self.optimizer.step()
+        self.optimizer.step(self.lr)
         # Nothing has waited for a GPU until here. Weights that diverged never reach the storage.
         self.gradient_norm = float(norm)
         if not math.isfinite(self.gradient_norm + step.loss_sum):
@@ -301,10 +287,12 @@ class _Loop:
         sums.loss_sum += step.loss_sum
         sums.score_sum += step.score_sum
         sums.num_rows += step.num_rows
+        compute_s = wall_s - data_s - step.exchange_s
         sums.data_s += data_s
         sums.exchange_s += step.exchange_s
-        sums.compute_s += wall_s - data_s - step.exchange_s
+        sums.compute_s += compute_s
         sums.wall_s += wall_s
+        seconds = {"data_s": data_s, "compute_s": compute_s, "exchange_s": step.exchange_s}
         self._record(
             "step",
             epoch=progress.epoch + 1,
@@ -313,6 +301,7 @@ class _Loop:
             lr=self.lr,
             gradient_norm=self.gradient_norm,
             **{self.rules.score: step.score_sum / step.num_rows},
+            seconds={name: round(value, 6) for name, value in seconds.items()},
         )
 
     def _end_epoch(self) -> None:
@@ -353,8 +342,8 @@ class _Loop:
             return weights
         weights = those_of_worker_0(self.worker, weights)
         load_weights(self.model, weights)
-        state = those_of_worker_0(self.worker, optimizer_tensors(self.optimizer, self.names))
-        load_optimizer(self.optimizer, self.names, state)
+        state = those_of_worker_0(self.worker, self.optimizer.tensors(self.names))
+        self.optimizer.load(self.names, state)
         return weights
 
     def _mean_seconds(self) -> dict[str, float]:
@@ -415,7 +404,7 @@ class _Loop:
         model = self.gradients.compute_copy.module
         with self.activity.now(EVALUATE):
             evaluation = evaluate(
-                model, self.job, self.worker, self.threads, self.rows.shards, split, head_rows
+                model, self.job, self.worker, self.threads, self.rows.parts, split, head_rows
             )
         if not math.isfinite(evaluation.loss):
             raise self._diverged(f"by step {self.progress.step}: {split} loss {evaluation.loss}")
@@ -434,7 +423,7 @@ class _Loop:
             fingerprint=self.job.checkpoint_fingerprint(self.progress.step),
             progress=copy.deepcopy(self.progress),
             model=weights_of(self.model),
-            optimizer=optimizer_tensors(self.optimizer, self.names),
+            optimizer=self.optimizer.tensors(self.names),
             best=self.best,  # a later epoch may replace this dict, but does not change it
         )
 

@@ -1,6 +1,7 @@
 """The interface between training and what runs it: one worker is one training process.
 
-L shards of this worker, S shards of the job, N numbers per row.
+L shards of this worker, S shards of the job, K nodes of the tree of shards that this worker has
+whole, N numbers per row.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from workers.data.rows import ShardData
 from workers.records.run_folder import StopRequest
+from workers.shards.rows_source import StoredShard
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Notice:
 class Worker(Protocol):
     """What the training loop knows of the process in which it runs.
 
-    Collective methods (`ordered_sum`, `all_reduce`, `gather`, `notice`) must be called by every
+    Collective methods (`tree_sum`, `all_reduce`, `gather`, `notice`) must be called by every
     worker of the job, equally often and in the same order.
     """
 
@@ -49,9 +51,14 @@ class Worker(Protocol):
         """Return all rows of a hosted shard. The loop calls this once per shard."""
         ...
 
-    def ordered_sum(self, rows_LN: Tensor) -> Tensor:
-        """Take one row per hosted shard, and return the sum (N) over all shards, added in shard
-        order."""
+    def open_shard(self, shard: int) -> StoredShard:
+        """Return a hosted shard where it is stored. The loop calls this once per shard, and only if
+        the rows are streamed."""
+        ...
+
+    def tree_sum(self, rows_KN: Tensor) -> Tensor:
+        """Take one row for each of `nodes_within(S, shards)`, and return the sum (N) over all
+        shards, added as the tree says. The rows may be overwritten."""
         ...
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
@@ -102,17 +109,23 @@ class SingleProcessWorker:
         load_shard: Callable[[int], ShardData],
         stop_requested: Callable[[], StopRequest | None] = lambda: None,
         device: torch.device | None = None,
+        open_shard: Callable[[int], StoredShard] | None = None,
     ) -> None:
+        """`open_shard`: returns a shard where it is stored; needed only to stream."""
         self.shards = range(num_shards)
         self.device = device or torch.device("cpu")
-        self._load_shard = load_shard
+        self._load_shard, self._open_shard = load_shard, open_shard
         self._stop_requested = stop_requested
 
     def load_shard(self, shard: int) -> ShardData:
         return self._load_shard(shard)
 
-    def ordered_sum(self, rows_LN: Tensor) -> Tensor:
-        return add_in_order(rows_LN)
+    def open_shard(self, shard: int) -> StoredShard:
+        assert self._open_shard is not None, "the rows of this worker are in memory"
+        return self._open_shard(shard)
+
+    def tree_sum(self, rows_KN: Tensor) -> Tensor:
+        return rows_KN[0]  # this worker has all shards, and so the root of the tree
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
         return row_N

@@ -21,6 +21,8 @@ from orchestrator.runs import SUCCEEDED, RunStatus
 from orchestrator.runs.result import read_result
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import read_spec
+from orchestrator.tracking.named import tracker_for
+from orchestrator.trained.track import track
 from workers.errors import InputError
 from workers.records.run_folder import RunFolder
 
@@ -134,6 +136,17 @@ class Run(ModelUse):
     def report(self) -> Report:
         """Return the report, which a notebook shows. Raises JobError before the run has ended."""
         return Report(self._folder)
+
+    def track(self, mlflow: str | None = None, *, trust_code: bool = False) -> str:
+        """Send what an MLflow server has not got of the run, and return the URL of its page there.
+
+        - `mlflow`: the server's URI; by default `tracking.mlflow` of the spec.
+        - `trust_code`: whether the code of the run's own model may be run, whoever wrote it.
+
+        Raises JobError.
+        """
+        uri = tracker_for(self.spec, self.id, mlflow)
+        return track(self._folder, self.status, uri, trust_code).page
 
     def stop(self, *, force: bool = False) -> "Run":
         """Ask the run to stop after its current step, with a checkpoint, and return at once.

@@ -1,4 +1,4 @@
-"""Run repeats of a job with one seed after the other, and print how they came out."""
+"""Run a job several times, with other seeds or other workers, and print how they came out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,20 +65,43 @@ def run_repeats(
 
     The exit code is that of the first repeat that did not succeed.
     """
-    if client is None:
-        ended = _one_after_the_other(jobs, as_json=as_json, quiet=quiet, verbose=verbose)
-    else:
-        ended = _side_by_side(jobs, client, as_json=as_json, quiet=quiet)
+    ended = run_all(jobs, client, as_json=as_json, quiet=quiet, verbose=verbose)
     folders = {job.run_id: job.run for job in jobs}
     column = read_column(
         [folders[status.run_id] for status in ended], lambda run: read_status(run).state
     )
     if as_json or not quiet:
         show_repeats(column, as_json)
+    leave_as(jobs, ended)
+
+
+def run_all(
+    jobs: Sequence[Submission],
+    client: "Client | None",
+    at_once: int | None = None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> list[RunStatus]:
+    """Run jobs and return their terminal statuses. Ends the process if Ctrl-C leaves them.
+
+    Args:
+        client: as for `run_repeats`.
+        at_once: how many run side by side on a cluster; None for as many as fit.
+    """
+    if client is None:
+        return _one_after_the_other(jobs, as_json=as_json, quiet=quiet, verbose=verbose)
+    at_once = at_once or jobs[0].jobs_at_once
+    return _side_by_side(jobs, client, at_once, as_json=as_json, quiet=quiet)
+
+
+def leave_as(jobs: Sequence[Submission], ended: Sequence[RunStatus]) -> NoReturn:
+    """End the process with the exit code of the first run that did not succeed, and say why."""
     failed = next((status for status in ended if status.state != runs.SUCCEEDED), None)
     if failed is None:
         leave(0)
-    show_failure(folders[failed.run_id], failed)
+    show_failure(next(job.run for job in jobs if job.run_id == failed.run_id), failed)
     leave(failed.exit_code or 1)
 
 
@@ -147,7 +170,7 @@ class _Lines:
 
 
 def _side_by_side(
-    jobs: Sequence[Submission], client: "Client", *, as_json: bool, quiet: bool
+    jobs: Sequence[Submission], client: "Client", at_once: int, *, as_json: bool, quiet: bool
 ) -> list[RunStatus]:
     """Return the terminal statuses. Ends the process if Ctrl-C leaves the jobs."""
     lines = _Lines(quiet, quiet and not as_json, [job.run_id for job in jobs])
@@ -155,7 +178,7 @@ def _side_by_side(
         for line in jobs[0].upload_note():
             echo(line, err=True)
     try:
-        return run_side_by_side(jobs, jobs[0].jobs_at_once, client.status, lines)
+        return run_side_by_side(jobs, at_once, client.status, lines)
     except KeyboardInterrupt:
         echo(f"left; on the cluster go on: {', '.join(lines.going) or 'none'}", err=True)
         if lines.not_started:

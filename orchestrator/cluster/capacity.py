@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orchestrator.spec.job_spec import JobSpec
 from workers.errors import ResourcesError
+
+if TYPE_CHECKING:
+    from orchestrator.spec.job_spec import JobSpec
 
 Resources = Mapping[str, float]
 """Amounts by Ray's names of resources: CPU, GPU."""
@@ -20,7 +23,7 @@ class ResourceRequest:
     """CPU, and GPU if a worker wants one."""
 
     @classmethod
-    def of(cls, spec: JobSpec) -> "ResourceRequest":
+    def of(cls, spec: "JobSpec") -> "ResourceRequest":
         cpus, gpus = spec.scaling.cpus_per_worker, spec.scaling.gpus_per_worker
         cpu = {"CPU": 1.0 if cpus == "auto" else float(cpus)}
         gpu = {"GPU": float(gpus)} if gpus else {}
@@ -74,7 +77,26 @@ def num_at_once(request: ResourceRequest, nodes: Iterable[Resources]) -> int:
     return max(1, num_workers // request.num_workers)
 
 
-def check_gpus_here(spec: JobSpec, num_gpus: float) -> None:
+def fitting_cpus(
+    per_worker: Resources, num_workers: int, nodes: Iterable[Resources], most: int
+) -> int:
+    """Return the most CPUs, up to `most`, with which all workers find room at the same time.
+
+    Args:
+        per_worker: what a worker needs. Its CPUs do not count.
+        nodes: what each living node offers. Of a GPU that is free in part, nothing counts.
+
+    Returns 1 if there is no room for more, and if there is no room at all.
+    """
+    nodes = list(nodes)
+    for cpus in range(most, 1, -1):
+        request = {**per_worker, "CPU": float(cpus)}
+        if sum(_capacity(node, request) for node in nodes) >= num_workers:
+            return cpus
+    return 1
+
+
+def check_gpus_here(spec: "JobSpec", num_gpus: float) -> None:
     """Raise ResourcesError unless so many GPUs of this machine are enough for a job's workers."""
     share, fewest = spec.scaling.gpus_per_worker, spec.scaling.worker_range[0]
     if share and fewest > num_places(num_gpus, share):

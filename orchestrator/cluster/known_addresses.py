@@ -24,10 +24,20 @@ def named_connection(address: str | None) -> Connection:
     No request is sent. Raises InputError or NoSuchClusterError, as `connection` does.
     """
     named = connection(address)
-    if named.address not in _remembered():
-        with contextlib.suppress(OSError):  # then the user has to name it again another time
-            _remember(named.address)
+    remember(named.address)
     return named
+
+
+def remember(url: str) -> None:
+    """Remember that the user has named a URL: a cluster's, or a tracker's."""
+    if url not in _remembered():
+        with contextlib.suppress(OSError):  # then the user has to name it again another time
+            _remember(url)
+
+
+def is_remembered(url: str) -> bool:
+    """Return whether the user has ever named a URL."""
+    return url in _remembered()
 
 
 def recorded_connection(address: str, source: str, named: str = "") -> Connection:

@@ -8,11 +8,10 @@ from pathlib import Path
 import psutil
 
 from orchestrator.cluster.local_registry import ProcessId
+from workers.records.processes import lives, start_of
 
 MARK = "RNNJOB_CLUSTER_DIR"
 """The environment variable that marks a cluster's processes. It holds the folder of their node."""
-_CLOCK_S = 1.0
-"""How much the start time of one process may differ between two readings."""
 _KILL_WAIT_S = 5.0
 _POLL_S = 0.05
 
@@ -20,7 +19,8 @@ _POLL_S = 0.05
 def identify(process: psutil.Process) -> ProcessId:
     """Return the id by which `running` finds a process. Raises psutil.Error if it has ended."""
     scripts = (Path(word).stem for word in process.cmdline() if word.endswith(".py"))
-    return ProcessId(process.pid, process.create_time(), next(scripts, process.name()))
+    name = next(scripts, process.name())
+    return ProcessId(process.pid, start_of(process.pid) or 0.0, name)
 
 
 def running(known: Iterable[ProcessId]) -> set[psutil.Process]:
@@ -28,10 +28,8 @@ def running(known: Iterable[ProcessId]) -> set[psutil.Process]:
     processes = set()
     for process_id in known:
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(process_id.pid)
-            is_same = abs(process.create_time() - process_id.started) < _CLOCK_S
-            if is_alive(process) and is_same:
-                processes.add(process)
+            if lives(process_id.pid, process_id.started):
+                processes.add(psutil.Process(process_id.pid))
     return processes
 
 
@@ -84,8 +82,9 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> set[psutil.Proce
     """Send SIGTERM, and SIGKILL after `grace_s` seconds. Return the processes that still live.
 
     psutil checks the start time before each signal, so a later process with the same pid is safe.
+    Process 1 is nobody's to end, whatever a record says: all others are below it.
     """
-    everyone = set(processes)
+    everyone = {process for process in processes if process.pid > 1}
     for process in everyone:
         with contextlib.suppress(psutil.Error):
             process.terminate()

@@ -24,6 +24,9 @@ from pathlib import Path
 from orchestrator.datasets.manifest import MANIFEST, SCHEMA_VERSION
 from workers.errors import DataError
 
+_LAYOUT = 2
+"""How the rows lie in the files: since 2 in row groups of the size of a block, with checksums."""
+
 
 def default_cache() -> Path:
     """Return the folder RNNJOB_CACHE_DIR, or else `rnnjob` in the user's cache folder (XDG)."""
@@ -38,7 +41,7 @@ def cut_folder(cache: Path, name: str, decided_by: list[object]) -> Path:
     Args:
         decided_by: all that decides the bytes of the cut, as JSON.
     """
-    content = json.dumps([SCHEMA_VERSION, *decided_by]).encode()
+    content = json.dumps([SCHEMA_VERSION, _LAYOUT, *decided_by]).encode()
     return cache / "prepared" / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 

@@ -7,10 +7,11 @@ row-major order (the last dimension varies fastest).
 
 import contextlib
 import gzip
+import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -31,6 +32,22 @@ class Split:
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class StoredSplit:
+    """One split, of which all labels are in memory, but only some images at a time."""
+
+    size: tuple[int, int]
+    """The height and the width of an image."""
+    labels: NDArray[np.uint8]
+    parts: Callable[[Iterable[int]], Iterator[NDArray[np.uint8]]]
+    """Takes the sizes of all parts, one after the other. Returns their images. Raises DataError."""
+
+    def read(self) -> Split:
+        """Return the whole split. Raises DataError."""
+        (images,) = self.parts([len(self.labels)])
+        return Split(images, self.labels)
 
 
 class IdxFile:
@@ -122,6 +139,18 @@ def read_bytes(path: Path) -> bytes:
         raise _unreadable(path, error) from error
 
 
+def file_sha256(path: Path) -> bytes:
+    """Return the SHA-256 of a file. Raises DataError."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(_CHUNK_BYTES):
+                digest.update(part)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return digest.digest()
+
+
 def _read(path: Path, stream: BinaryIO, max_bytes: int) -> bytes:
     """Return the next `max_bytes` bytes of a stream, or fewer at its end.
 
@@ -139,15 +168,28 @@ def _read(path: Path, stream: BinaryIO, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-def read_split(images_path: Path, labels_path: Path) -> Split:
+def open_split(images_path: Path, labels_path: Path) -> StoredSplit:
     """Return images and their labels. Raises DataError if their numbers differ or are zero."""
-    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels):
+    with open_idx(images_path, 3) as file:
+        number, height, width = file.shape
+    labels = read_idx(labels_path, 1)
+    if number != len(labels):
         raise DataError(
-            f"{images_path} holds {len(images):,} images, "
-            f"but {labels_path.name} {len(labels):,} labels",
+            f"{images_path} holds {number:,} images, but {labels_path.name} {len(labels):,} labels",
             "take both files from the same data set",
         )
-    if images.size == 0:
+    if not number * height * width:
         raise DataError(f"{images_path} holds no images", _CURE)
-    return Split(images, labels)
+
+    def parts(sizes: Iterable[int]) -> Iterator[NDArray[np.uint8]]:
+        with open_idx(images_path, 3) as file:
+            for size in sizes:
+                yield file.read(size)
+            file.check_end()
+
+    return StoredSplit((height, width), labels, parts)
+
+
+def read_split(images_path: Path, labels_path: Path) -> Split:
+    """Return a split as a whole. Raises DataError as `open_split`."""
+    return open_split(images_path, labels_path).read()

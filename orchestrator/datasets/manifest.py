@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.datasets.shard_file import num_rows_of, shard_name
 from workers.data.base import Config, NonNegativeInt
 from workers.data.kinds import SPLITS, DataShape
+from workers.shards.shard_file import num_rows_of, shard_name
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from orchestrator.datasets.cache import cache_errors, cut_folder, cut_once, default_cache
 from orchestrator.datasets.images import cut_images
 from orchestrator.datasets.prepared import PreparedData, open_prepared
+from orchestrator.datasets.progress import Tell, tell_nobody
 from orchestrator.datasets.sources import SAMPLE, find_source
 from workers.storage.storage import Storage
 
@@ -19,6 +20,7 @@ def prepare(
     test_head_rows: int = 0,
     cache: Path | None = None,
     force: bool = False,
+    tell: Tell = tell_nobody,
 ) -> PreparedData:
     """Open a data set of images.
 
@@ -31,6 +33,7 @@ def prepare(
         test_head_rows: see `DataShape`.
         cache: the folder for downloads and shards; by default `default_cache()`.
         force: cut the data set again even if it was cut before.
+        tell: is told how far the cut is.
 
     Raises:
         DataError: a source file or the manifest is missing or damaged, or the cache cannot be
@@ -41,7 +44,9 @@ def prepare(
     with cache_errors(cache):
         source = find_source(name, data_dir, cache)
         folder = cut_folder(cache, name, [source.digest, num_shards, validation_rows])
-        cut_once(folder, lambda to: cut_images(source, num_shards, validation_rows, to), force)
+        cut_once(
+            folder, lambda to: cut_images(source, num_shards, validation_rows, to, tell), force
+        )
     flags = ["--dataset", name, "--num-shards", str(num_shards)]
     flags += ["--validation-rows", str(validation_rows)]
     flags += ["--data-dir", str(data_dir)] if data_dir and name != SAMPLE else []

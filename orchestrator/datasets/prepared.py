@@ -1,26 +1,14 @@
 """A data set cut into shards: open it, check it, read it, publish it."""
 
-import contextlib
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.datasets.manifest import MANIFEST, Entries, Origin, check_entries
-from orchestrator.datasets.shard_file import (
-    ShardSize,
-    check_shape,
-    max_bytes,
-    num_bytes,
-    open_shard,
-    read_shard,
-    shard_name,
-)
-from orchestrator.units import show_bytes
 from workers.data.kinds import SPLITS, DataShape
 from workers.errors import DataError, InputError, RefusedFileError
+from workers.shards.shard_file import ShardSize, check_shape, num_bytes, shard_name
+from workers.shards.shard_files import ShardFiles
 from workers.storage.storage import LARGE_BYTES, Storage
 from workers.storage.typed_json import parse_object
 
@@ -39,10 +27,14 @@ class PreparedData:
     """The command that cuts the data set again, for error messages."""
     origin: Origin = field(default_factory=Origin)
 
+    def shard(self, shard: int) -> ShardFiles:
+        """Return the files of a shard. Nothing of them is read."""
+        entries = {split: self.shards[split][shard] for split in SPLITS}
+        return ShardFiles(self.folder, self.shape, entries, self.recut_command)
+
     def table(self, split: str, shard: int) -> pa.Table:
         """Return the rows of a shard. Raises DataError if the file is missing or was changed."""
-        with self._data_errors(split, shard):
-            return read_shard(self._opened(split, shard), self.shape)
+        return self.shard(shard).table(split)
 
     def verify(self) -> None:
         """Check the bytes of every shard.
@@ -50,66 +42,13 @@ class PreparedData:
         Raises DataError if one is missing, was changed, or does not have the form that the manifest
         says.
         """
-        for split in SPLITS:
-            for shard in range(self.shape.num_shards):
-                with self._data_errors(split, shard):
-                    self._opened(split, shard)
+        for shard in range(self.shape.num_shards):
+            self.shard(shard).verify()
 
-    def _opened(self, split: str, shard: int) -> pq.ParquetFile:
-        return open_shard(self._content(split, shard), self.shape, self._size(split, shard))
-
-    def _size(self, split: str, shard: int) -> ShardSize:
-        entry = self.shards[split][shard]
-        return ShardSize(entry["rows"], entry.get("steps", 0))
-
-    def shard_bytes(self, split: str, shard: int) -> bytes:
-        """Return the file of a shard. Raises DataError if it is missing or was changed."""
-        with self._data_errors(split, shard):
-            return self._content(split, shard)
-
-    def _content(self, split: str, shard: int) -> bytes:
-        limit = max_bytes(self.shape, self._size(split, shard))
-        data = self.folder.read(self._name(split, shard), limit)
-        digest, wanted = hashlib.sha256(data).hexdigest(), self.shards[split][shard]["sha256"]
-        if digest != wanted:
-            raise ValueError(f"its SHA-256 is {digest[:12]}, not {wanted[:12]}")
-        return data
-
-    def _name(self, split: str, shard: int) -> str:
-        return shard_name(split, shard, self.shape.num_shards)
-
-    @contextlib.contextmanager
-    def _data_errors(self, split: str, shard: int) -> Iterator[None]:
-        """Raise errors about a shard as DataError."""
-        where = self.folder.where(self._name(split, shard))
-        cure = f"cut the data set again: {self.recut_command}"
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise DataError(f"the shard {where} is missing", cure) from error
-        except RefusedFileError as error:
-            raise DataError(f"the shard {error.cause}", cure) from error
-        except ValueError as error:
-            raise DataError(
-                f"the shard {where} does not match its manifest: {error}", cure
-            ) from error
-
-    def check_budget(self, num_workers: int, budget: int) -> None:
-        """Raise InputError if the rows of a worker would take more than `budget` bytes."""
-        num_shards = self.shape.num_shards
-        whole = sum(
-            num_bytes(self.shape, self._size(split, shard))
-            for split in SPLITS
-            for shard in range(num_shards)
-        )
-        needed = whole * -(-num_shards // num_workers) // num_shards
-        if needed > budget:
-            raise InputError(
-                f"a worker would hold {show_bytes(needed)} of rows, "
-                f"above dataset.memory_budget {show_bytes(budget)}",
-                f"take more workers (now {num_workers}), or --set dataset.memory_budget="
-                f"{-(-needed // 2**20)}MiB",
-            )
+    def num_bytes(self, split: str) -> int:
+        """Return how much memory the rows of a split take."""
+        sizes = (ShardSize(entry["rows"], entry.get("steps", 0)) for entry in self.shards[split])
+        return sum(num_bytes(self.shape, size) for size in sizes)
 
     def publish(self, storage: Storage) -> str:
         """Copy the shards to `<storage>/.data`, for machines that cannot read this folder.
@@ -122,7 +61,8 @@ class PreparedData:
         if not target.exists(MANIFEST):
             for split in SPLITS:
                 for shard in range(self.shape.num_shards):
-                    target.write(self._name(split, shard), self.shard_bytes(split, shard))
+                    name = shard_name(split, shard, self.shape.num_shards)
+                    target.write(name, self.shard(shard).content(split))
             # Last: it marks the copy as complete.
             target.write(MANIFEST, self.folder.read(MANIFEST, LARGE_BYTES))
         return target.uri

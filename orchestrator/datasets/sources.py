@@ -11,15 +11,16 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from orchestrator.datasets.idx import Split, read_bytes, read_split
+from orchestrator.datasets.idx import Split, StoredSplit, file_sha256, open_split
 from orchestrator.datasets.names import TABLE_PREFIX
 from workers.errors import DataError
 
@@ -48,8 +49,13 @@ class Source:
     name: str
     digest: str
     """A SHA-256 over the files that hold the rows."""
-    read: Callable[[], tuple[Split, Split]]
+    open: Callable[[], tuple[StoredSplit, StoredSplit]]
     """Returns the training and the test split. Raises DataError."""
+
+    def read(self) -> tuple[Split, Split]:
+        """Return the training and the test split as a whole. Raises DataError."""
+        train, test = self.open()
+        return train.read(), test.read()
 
 
 def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
@@ -74,24 +80,32 @@ def find_source(name: str, data_dir: Path | None, cache: Path) -> Source:
     )
     digest = hashlib.sha256()
     for path in files:
-        digest.update(hashlib.sha256(read_bytes(path)).digest())
+        digest.update(file_sha256(path))
     return Source(
-        name, digest.hexdigest(), lambda: (read_split(*files[:2]), read_split(*files[2:]))
+        name, digest.hexdigest(), lambda: (open_split(*files[:2]), open_split(*files[2:]))
     )
 
 
 def _sample() -> Source:
     data = resources.files("orchestrator.datasets").joinpath("mnist_sample.parquet").read_bytes()
 
-    def read() -> tuple[Split, Split]:
+    def open_sample() -> tuple[StoredSplit, StoredSplit]:
         table = pq.read_table(io.BytesIO(data))
         images = table.column("image").combine_chunks().flatten().to_numpy()
         images = images.reshape(-1, 28, 28)
         labels = table.column("label").to_numpy().astype(np.uint8)
         test = table.column("test").to_numpy(zero_copy_only=False)
-        return Split(images[~test], labels[~test]), Split(images[test], labels[test])
+        return _in_memory(images[~test], labels[~test]), _in_memory(images[test], labels[test])
 
-    return Source(SAMPLE, hashlib.sha256(data).hexdigest(), read)
+    return Source(SAMPLE, hashlib.sha256(data).hexdigest(), open_sample)
+
+
+def _in_memory(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> StoredSplit:
+    def parts(sizes: Iterable[int]) -> Iterator[NDArray[np.uint8]]:
+        ends = np.cumsum(list(sizes))
+        yield from np.split(images, ends[:-1])
+
+    return StoredSplit((images.shape[1], images.shape[2]), labels, parts)
 
 
 def _find_files(name: str, data_dir: Path) -> list[Path]:

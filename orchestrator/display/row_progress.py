@@ -52,3 +52,7 @@ class RowProgress:
     def set(self, rows: int, total: int | None = None) -> None:
         """`total`: if it was not known at first."""
         self._progress.update(self._task, completed=rows, total=total)
+
+    def tell(self, what: str, rows: int, total: int) -> None:
+        """Show the progress of one of several things that are done to all rows."""
+        self._progress.update(self._task, description=what, completed=rows, total=total)

@@ -95,7 +95,7 @@ def load_shard(options: DoctorOptions) -> Shard:
 
 
 def _first_shard(data: "PreparedData") -> Shard:
-    return Shard(data.shape.name, data.shard_bytes("validation", 0))
+    return Shard(data.shape.name, data.shard(0).content("validation"))
 
 
 def _is_here(name: str, data_dir: Path | None) -> bool:

@@ -49,8 +49,7 @@ def check_precision() -> Check:
     chosen = best_precision(gpu)
     device = "GPU" if gpu else "CPU"
     reason = "has" if chosen == "bf16" else "has no"
-    units = "bf16 units" if gpu else "AMX tiles"
-    return Check("precision", OK, f"auto is {chosen} here: the {device} {reason} {units}")
+    return Check("precision", OK, f"auto is {chosen} here: the {device} {reason} fast bf16 units")
 
 
 def check_disk(purpose: str, folder: Path) -> Check:

@@ -8,6 +8,7 @@ import random
 import secrets
 import shlex
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from orchestrator.cluster.connection import Connection
 from orchestrator.cluster.dashboard import list_nodes
 from orchestrator.drill import inject
 from orchestrator.drill.checkpoint_damage import newest_intact_step
-from orchestrator.drill.fault_schedule import NODE, RESIZE, Fault
+from orchestrator.drill.fault_schedule import NODE, RESIZE, SUPERVISOR, Fault
 from orchestrator.drill.faults import Injection, missed
 from orchestrator.drill.follower import Follower
 from orchestrator.launch.request import Shipping, packages
@@ -122,9 +123,16 @@ class ClusterStage:
         if fault.kind == NODE and self._local_name:
             local_cluster.add_node(self._local_name)
         if fault.kind == RESIZE:
-            scaling = {"scaling.workers": self._resize_to}
-            self._client.resume(self._run.run_id, scaling, self._shipping)
-            self._observer = self._client.observe(self._run.run_id)
+            self._resume({"scaling.workers": self._resize_to})
+        if fault.kind == SUPERVISOR:
+            while not self.is_over():  # the driver saves a checkpoint first
+                time.sleep(self._run.poll_s)
+            self._resume({})
+
+    def _resume(self, changes: dict[str, Any]) -> None:
+        run_id = self._run.run_id
+        self._client.resume(run_id, changes, self._shipping)
+        self._observer = self._client.observe(run_id)
 
     def close(self) -> None:
         if self._observer and not self.is_over():

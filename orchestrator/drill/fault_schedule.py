@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from workers.errors import InputError
 
 WORKER, NODE, DRIVER, STORAGE, RESIZE = "worker", "node", "driver", "storage", "resize"
-KINDS = (WORKER, NODE, DRIVER, STORAGE, RESIZE)
+SUSPEND, SUPERVISOR = "suspend", "supervisor"
+KINDS = (WORKER, NODE, DRIVER, STORAGE, RESIZE, SUSPEND, SUPERVISOR)
 """The kinds of faults:
 
 - WORKER: a training process is killed.
@@ -15,6 +16,8 @@ KINDS = (WORKER, NODE, DRIVER, STORAGE, RESIZE)
 - DRIVER: the driver is killed.
 - STORAGE: the newest checkpoint is damaged and a training process is killed.
 - RESIZE: the run is stopped and resumed with another number of workers.
+- SUSPEND: a training process is suspended for longer than its owner's lease, and goes on.
+- SUPERVISOR: what starts a dead driver again is killed. The driver then ends, and is resumed.
 """
 _DRAWS = 2**32
 

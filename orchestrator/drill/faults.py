@@ -1,15 +1,18 @@
-"""Kill a process of a run, and record the state of the run at that moment."""
+"""Kill or suspend a process of a run, and record the state of the run at that moment."""
 
+import time
 from dataclasses import dataclass, replace
 
 import psutil
 
 from orchestrator.cluster.local_processes import is_alive
 from orchestrator.drill.checkpoint_damage import damage_newest, newest_intact_step
-from orchestrator.drill.fault_schedule import STORAGE
+from orchestrator.drill.fault_schedule import STORAGE, SUSPEND
 from workers.records.run_folder import RunFolder
 
 _GONE_S = 10.0
+SUSPENDED_S = 20.0
+"""Longer than the lease of a run on a local storage."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,34 @@ class Injection:
     """Why the fault was not injected."""
     attempt: int = 0
     """The number of the start of the workers that the fault hit, from 1."""
+    until: float | None = None
+    """The Unix time at which a suspended process went on; None if a process was killed."""
 
 
 def missed(why: str) -> Injection:
     return Injection(hit=False, note=why)
+
+
+def hit(process: psutil.Process, run: RunFolder, kind: str, draw: int) -> Injection:
+    """Suspend a process for `SUSPENDED_S` if that is the kind of the fault, and else kill it."""
+    return suspend(process, run) if kind == SUSPEND else kill(process, run, kind, draw)
+
+
+def suspend(process: psutil.Process, run: RunFolder) -> Injection:
+    """Suspend a process for `SUSPENDED_S`, as if its machine slept."""
+    try:
+        name = f"pid {process.pid} ({process.name()})"
+        process.suspend()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return missed(f"pid {process.pid} had already ended, or is another user's")
+    injection = _without_damage(run)
+    time.sleep(SUSPENDED_S)
+    try:
+        process.resume()
+    except psutil.NoSuchProcess:
+        return missed(f"{name} was killed while it was suspended")
+    target = f"{name} suspended for {SUSPENDED_S:g} s"
+    return replace(injection, target=target, until=time.time())
 
 
 def kill(process: psutil.Process, run: RunFolder, kind: str, draw: int) -> Injection:

@@ -15,15 +15,17 @@ import psutil
 
 from orchestrator import runs
 from orchestrator.drill.checkpoint_damage import newest_intact_step
-from orchestrator.drill.fault_schedule import NODE, Fault
-from orchestrator.drill.faults import Injection, kill, missed
+from orchestrator.drill.fault_schedule import NODE, SUPERVISOR, Fault
+from orchestrator.drill.faults import Injection, hit, missed
 from orchestrator.drill.follower import Follower
-from orchestrator.drill.targets import Target, find_target
+from orchestrator.drill.targets import NO_DRIVER, NO_WORKER, Target, find_target
 from workers import secrets
 from workers.records.run_folder import RunFolder
 
 _MARK = "rnnjob-drill "
+_SUPERVISOR = "orchestrator.driver.supervisor"
 _NODE_GONE_S = 60.0
+_TABLES_LAG_S = 30.0
 _POLL_S = 0.5
 
 
@@ -56,13 +58,23 @@ def _inject(fault: Fault, run: RunFolder, job_id: str) -> Injection:
 
     if not follower.wait_until(lambda: bool(follower.records), is_over):
         return over
-    target = find_target(fault, job_id)
+    target = _wait_for_target(fault, job_id)
     if isinstance(target, str):
         return missed(target)
     injector = _start_injector(target, fault, run)
     if not follower.wait_for(fault, is_over):
         return over
     return replace(_inject_now(injector, target, fault, run), attempt=follower.attempt)
+
+
+def _wait_for_target(fault: Fault, job_id: str) -> Target | str:
+    """Return the target, or why there is none. Ray's tables lag behind what was started."""
+    end = time.monotonic() + _TABLES_LAG_S
+    while True:
+        target = find_target(fault, job_id)
+        if target not in (NO_DRIVER, NO_WORKER) or time.monotonic() > end:
+            return target
+        time.sleep(_POLL_S)
 
 
 def _inject_now(injector: Any, target: Target, fault: Fault, run: RunFolder) -> Injection:
@@ -97,19 +109,23 @@ class _Injector:
 
     def __init__(self, pid: int, fault: Fault, run_uri: str) -> None:
         secrets.load()
-        process = psutil.Process(pid)
-        self._process = _raylet_above(process) if fault.kind == NODE else process
+        self._process = _process_to_hit(psutil.Process(pid), fault.kind)
         self._fault, self._run = fault, RunFolder.at(run_uri)
 
     def inject(self) -> Injection:
-        return kill(self._process, self._run, self._fault.kind, self._fault.draw)
+        return hit(self._process, self._run, self._fault.kind, self._fault.draw)
 
     def is_ready(self) -> bool:
         return True
 
 
-def _raylet_above(process: psutil.Process) -> psutil.Process:
-    return next(parent for parent in process.parents() if parent.name() == "raylet")
+def _process_to_hit(process: psutil.Process, kind: str) -> psutil.Process:
+    """Return the target's process, its raylet, or the supervisor that started it."""
+    if kind == NODE:
+        return next(parent for parent in process.parents() if parent.name() == "raylet")
+    if kind == SUPERVISOR:
+        return next(parent for parent in process.parents() if _SUPERVISOR in parent.cmdline())
+    return process
 
 
 def _start_injector(target: Target, fault: Fault, run: RunFolder) -> Any:

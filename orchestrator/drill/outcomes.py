@@ -65,6 +65,8 @@ def outcomes_of(
 
 def _outcome(injected: InjectedFault, records: Sequence[Json], succeeded: bool) -> FaultOutcome:
     fault, injection = injected.fault, injected.injection
+    if injection.hit and injection.until is not None:
+        return _outcome_of_a_pause(injected, records, injection.until)
     start = next((i for i, r in enumerate(records) if _is_start_after(r, injection.attempt)), None)
     missed = FaultOutcome(fault.kind, fault.step, MISSED, injection.target, injection.note)
     if not injection.hit:
@@ -86,6 +88,30 @@ def _outcome(injected: InjectedFault, records: Sequence[Json], succeeded: bool) 
         repeated_steps=max(0, reached - resumed_at),
         lost_s=round(beyond["time"] - before[-1]["time"], 3) if beyond and before else None,
         workers=after[0]["workers"],
+    )
+
+
+def _outcome_of_a_pause(
+    injected: InjectedFault, records: Sequence[Json], until: float
+) -> FaultOutcome:
+    """Return the outcome of a fault that suspended a process, which should start nothing again."""
+    fault, injection = injected.fault, injected.injection
+    found = FaultOutcome(fault.kind, fault.step, LOST, injection.target, "the run did not go on")
+    index = next((i for i, r in enumerate(records) if r["time"] >= until), None)
+    if not index:
+        return found
+    before, after = records[:index], records[index:]
+    reached = max((r["step"] for r in before if r["kind"] == "step"), default=0)
+    resumed_at = after[0]["step"] if after[0]["kind"] == "start" else reached
+    return replace(
+        found,
+        outcome=SURVIVED,
+        note=injection.note,
+        reached=reached,
+        resumed_at=resumed_at,
+        checkpoint=injection.checkpoint,
+        repeated_steps=max(0, reached - resumed_at),
+        lost_s=round(after[0]["time"] - before[-1]["time"], 3),
     )
 
 

@@ -1,6 +1,6 @@
 """Run a drill's job in one process without Ray.
 
-A fault kills the process, and `rnnjob resume` continues the run.
+A fault kills the process, and `rnnjob resume` continues the run; or it suspends the process.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.drill.fault_schedule import DRIVER, STORAGE, Fault
-from orchestrator.drill.faults import Injection, kill, missed
+from orchestrator.drill.fault_schedule import DRIVER, STORAGE, SUSPEND, Fault
+from orchestrator.drill.faults import Injection, hit, missed
 from orchestrator.drill.follower import Follower
 from orchestrator.observe.evidence import state_here
 from orchestrator.runs import RunStatus
@@ -23,7 +23,7 @@ from workers.errors import JobError, NoSuchRunError
 from workers.records.run_folder import RunFolder
 from workers.storage.storage import Storage
 
-KINDS = (DRIVER, STORAGE)
+KINDS = (DRIVER, STORAGE, SUSPEND)
 """The faults that can be injected here: one process has neither nodes nor several workers."""
 _RNNJOB = (sys.executable, "-c", "from orchestrator.cli import run; run()")
 
@@ -84,10 +84,12 @@ class ProcessStage:
             process = psutil.Process(self._process.pid)
         except psutil.NoSuchProcess:
             return missed("the run was over")
-        injection = kill(process, self._run, fault.kind, fault.draw)
+        injection = hit(process, self._run, fault.kind, fault.draw)
         return replace(injection, attempt=follower.attempt)
 
     def recover(self, fault: Fault) -> None:
+        if fault.kind == SUSPEND:
+            return
         if self._process:
             self._process.wait()
         storage = self._run.storage.parent_uri

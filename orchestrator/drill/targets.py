@@ -4,8 +4,10 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.drill.fault_schedule import DRIVER, NODE, Fault
+from orchestrator.drill.fault_schedule import DRIVER, NODE, SUPERVISOR, Fault
 
+NO_DRIVER = "the driver of the run is not connected to Ray"
+NO_WORKER = "no worker is running"
 _WORKER_CLASS = "RayTrainWorker"
 _MAX_ACTORS = 10_000
 _HEAD = "node:__internal_head__"
@@ -14,7 +16,7 @@ _HEAD = "node:__internal_head__"
 
 @dataclass(frozen=True)
 class Target:
-    """A process of the run: the driver if the fault is DRIVER, otherwise a worker."""
+    """A process of the run: the driver for DRIVER and SUPERVISOR, otherwise a worker."""
 
     role: str
     pid: int
@@ -33,17 +35,18 @@ def find_target(fault: Fault, job_id: str) -> Target | str:
 
     job = next((job for job in state.list_jobs(detail=True) if job.submission_id == job_id), None)
     if job is None or job.driver_info is None:
-        return "the driver of the run is not connected to Ray"
-    if fault.kind == DRIVER:
-        return Target("driver", int(job.driver_info.pid), job.driver_node_id)
+        return NO_DRIVER
+    if fault.kind in (DRIVER, SUPERVISOR):
+        role = "driver" if fault.kind == DRIVER else "supervisor"
+        return Target(role, int(job.driver_info.pid), job.driver_node_id)
     workers = _workers(job.job_id)
+    if not workers:
+        return NO_WORKER
     if fault.kind == NODE:
         spared = {job.driver_node_id, *_heads()}
         workers = [worker for worker in workers if worker.node_id not in spared]
         if not workers:
             return "all workers are on the head node or on the driver's node"
-    if not workers:
-        return "no worker is running"
     return random.Random(fault.draw).choice(workers)
 
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 from orchestrator import runs
 from orchestrator.driver.environment import DriverEnvironment
@@ -18,6 +19,7 @@ from orchestrator.driver.execute import Start, execute
 from orchestrator.driver.ray_trainer import RayTrainer
 from workers import secrets
 from workers.errors import JobError, StorageError
+from workers.records.ray_metadata import show_metadata
 from workers.records.run_folder import RunFolder, StopRequest
 from workers.records.run_log import RunLog, log_to
 
@@ -41,6 +43,8 @@ _SETTINGS = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_DATA_LOG_LEVEL": "ERROR",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Ray Train's own value. It sets it for the controller, where it waits for results.
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
 }
 
 
@@ -68,8 +72,7 @@ def main(run_uri: str, job_id: str = "") -> int:
         runs.parent_process(told.parent_pid) if told.parent_pid else {},
         told.previous_death,
         _end_process,
-        # What a job on a cluster prints, `ray job logs` and the dashboard show.
-        (lambda line: None) if told.ray_dir else (lambda line: print(line, flush=True)),
+        **({} if told.ray_dir else _for_stock_clients(job_id or run.run_id)),
     )
     try:
         with log_to(handler):
@@ -78,6 +81,15 @@ def main(run_uri: str, job_id: str = "") -> int:
         if told.ray_dir:
             # The launcher removes the folder, too, but it may be gone.
             shutil.rmtree(told.ray_dir, ignore_errors=True)
+
+
+def _for_stock_clients(job_id: str) -> dict[str, Any]:
+    """Return what tells Ray's own clients and the dashboard of a job on a cluster how far it is:
+    what the job prints, and its metadata."""
+    return {
+        "tell": lambda line: print(line, flush=True),
+        "show": lambda facts: show_metadata(job_id, facts),
+    }
 
 
 def _end_process(error: JobError) -> None:

@@ -25,6 +25,7 @@ from orchestrator.runs.provenance import provenance
 from orchestrator.runs.result import read_result
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import Plan, make_plan, read_spec
+from orchestrator.tracking.process import TrackerProcess
 from orchestrator.units import parse_duration
 from workers.errors import (
     ClusterError,
@@ -43,7 +44,7 @@ from workers.records.ownership import Ownership, take_for_job
 from workers.records.run_folder import DRIVER, RunFolder, StopRequest
 
 if TYPE_CHECKING:
-    from workers.train import TrainResult
+    from workers.records.train_result import TrainResult
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ class Start:
     process still does for the run ends by itself, once it is about to write."""
     tell: Callable[[str], None] = lambda line: None
     """Called with a line for each epoch, start and state of the job."""
+    show: Callable[[Mapping[str, str]], None] = lambda facts: None
+    """Called with the state of the job and how far it is, as short texts by name."""
 
 
 def execute(run: RunFolder, trainer: Trainer, start: Start | None = None) -> RunStatus:
@@ -108,11 +111,13 @@ def execute(run: RunFolder, trainer: Trainer, start: Start | None = None) -> Run
             log.error("the run ended before this process began: %s", current.state)
             return current
         owner = take_for_job(run, current.mode, start.job_id or run.run_id)
-        with Ownership(run, owner, start.when_lost) as ownership:
+        # The tracker is waited for when the run is free again, and its end is written.
+        with TrackerProcess(run) as tracker, Ownership(run, owner, start.when_lost) as ownership:
             if refused := _refused_by_platform(run, current):
                 return refused
             status = _begin(run, current, start)
-            status = _train_and_write_outcome(run, trainer, status, ownership.fence, start.tell)
+            tracker.start()
+            status = _train_and_write_outcome(run, trainer, status, ownership.fence, start)
         start.tell(_last_line(run, status))
         return status
     except (StorageError, NoSuchRunError, RunHeldError, TakenOverError) as error:
@@ -172,10 +177,10 @@ def _train_and_write_outcome(
     trainer: Trainer,
     status: RunStatus,
     fence: Fence,
-    tell: Callable[[str], None],
+    start: Start,
 ) -> RunStatus:
     started = time.time()
-    updater = StatusUpdater(run, status, fence, tell)
+    updater = StatusUpdater(run, status, fence, start.tell, start.show)
     plan: Plan | None = None
     result: TrainResult | None = None
     outcome: dict[str, Any] = {"state": runs.SUCCEEDED, "exit_code": 0, "reason": ""}

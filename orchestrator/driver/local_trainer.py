@@ -6,17 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.runs.hardware import best_precision, num_gpus, num_usable_cpus
-from orchestrator.spec.plan import Plan
-from workers.config import SPLITS
+from orchestrator.spec.plan import Plan, shared_cpus
 from workers.errors import ResourcesError
 from workers.gpu.settings import prepare_environment
+from workers.imports import quick_imports
 from workers.records.activity import Activity, Report
 from workers.records.run_folder import RunFolder, StopPoller
 
 if TYPE_CHECKING:
     from orchestrator.spec.job_spec import JobSpec
-    from workers.data.rows import ShardData
-    from workers.train import TrainResult
+    from workers.records.train_result import TrainResult
 
 
 def check_gpu(spec: "JobSpec") -> None:
@@ -68,25 +67,22 @@ class LocalTrainer:
         return best_precision(gpu)
 
     def train(self, plan: Plan) -> "TrainResult":
-        import torch
+        with quick_imports():
+            import torch
 
-        from workers.data.tables import rows_from_table
-        from workers.records.owners import Fence
-        from workers.train import train
-        from workers.worker import SingleProcessWorker
+            from workers.records.owners import Fence
+            from workers.train import train
+            from workers.worker import SingleProcessWorker
 
-        job = plan.job
-        if plan.spec.scaling.cpus_per_worker == "auto":
-            cpus = min(num_usable_cpus(), job.data.num_shards)
-            job = job.model_copy(update={"cpus_per_worker": cpus})
-
-        def load_shard(shard: int) -> "ShardData":
-            return {
-                split: rows_from_table(plan.data.table(split, shard), job.data) for split in SPLITS
-            }
-
+        job = plan.with_cpus(shared_cpus(plan.spec, num_usable_cpus(), num_workers=1)).job
         stop = StopPoller(RunFolder.at(job.run_uri), Fence.of(job).check)
         device = torch.device("cuda" if plan.spec.scaling.gpus_per_worker else "cpu")
-        worker = SingleProcessWorker(job.data.num_shards, load_shard, stop, device)
+        worker = SingleProcessWorker(
+            job.data.num_shards,
+            lambda shard: plan.data.shard(shard).load(),
+            stop,
+            device,
+            plan.data.shard,
+        )
         self._activity = Activity()
         return train(job, worker, activity=self._activity)

@@ -1,7 +1,8 @@
 """A Ray of its own for one job on this machine: its folder, its processes, and what is left of it.
 
-The client that starts a job removes both, and if that is killed, the driver does. Only if both were
-killed, they stay until somebody removes them: `rnnjob cluster clean`.
+The client that starts a job removes both, and if that is killed, the driver does. If both were
+killed, the guard that the client started does (`orchestrator.driver.ray_guard`). What stays because
+all three were killed, or the machine was lost, `rnnjob cluster clean` removes.
 """
 
 import contextlib
@@ -23,7 +24,8 @@ from workers.storage.typed_json import mistyped_key, parse_object
 _PREFIX = "rnnjob-"
 _CLIENT = "client.json"
 _CLIENT_TYPES = {"host": str, "pid": int, "pid_started": float}
-_DRIVERS = "orchestrator.driver"
+_DRIVERS = {"orchestrator.driver", "orchestrator.driver.parts"}
+GUARD = "orchestrator.driver.ray_guard"
 GRACE_S = 5.0
 
 
@@ -52,7 +54,7 @@ def find_leftovers() -> list[Leftover]:
     for folder in sorted(Path(short_temp_dir()).glob(f"{_PREFIX}*")):
         if _is_of_dead_client(folder):
             processes = processes_of(folder)
-            if not any(map(_is_driver, processes)):
+            if not any(_runs(process, _DRIVERS) for process in processes):
                 found.append(Leftover(folder, tuple(processes)))
     return found
 
@@ -76,19 +78,29 @@ def _is_of_dead_client(folder: Path) -> bool:
     return is_here and not lives(client["pid"], client["pid_started"])
 
 
-def _is_driver(process: psutil.Process) -> bool:
+def has_driver(folder: Path) -> bool:
+    """Return whether a driver lives that was started for a folder."""
+    return any(_runs(process, _DRIVERS) for process in processes_of(folder))
+
+
+def _runs(process: psutil.Process, modules: set[str]) -> bool:
     with contextlib.suppress(psutil.Error):
-        return any(word.startswith(_DRIVERS) for word in process.cmdline())
+        return not modules.isdisjoint(process.cmdline())
     return False
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes that were started for this folder.
+    """Return the processes that were started for this folder, but for its guard, which must outlive
+    them: who ends them may be killed meanwhile.
 
     It is in their environment or their command line. Some of Ray's write a title over both; their
     working directory still tells.
     """
-    return [process for process in psutil.process_iter() if _belongs(process, str(folder))]
+    return [
+        process
+        for process in psutil.process_iter()
+        if _belongs(process, str(folder)) and not _runs(process, {GUARD})
+    ]
 
 
 def _belongs(process: psutil.Process, folder: str) -> bool:
@@ -104,9 +116,12 @@ def _belongs(process: psutil.Process, folder: str) -> bool:
 
 
 def end(processes: list[psutil.Process], grace_s: float) -> None:
-    """End processes and all below them: SIGTERM first if there is grace, then SIGKILL."""
-    everyone = set(processes)
-    for process in processes:
+    """End processes and all below them: SIGTERM first if there is grace, then SIGKILL.
+
+    Never process 1, below which are all others, nor this one.
+    """
+    everyone = {process for process in processes if process.pid > 1}
+    for process in list(everyone):
         with contextlib.suppress(psutil.Error):
             everyone.update(process.children(recursive=True))
     everyone.discard(psutil.Process())

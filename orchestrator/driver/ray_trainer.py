@@ -2,11 +2,11 @@
 
 import contextlib
 import logging
+import os
 import secrets
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator import runs
@@ -16,17 +16,36 @@ from orchestrator.cluster.capacity import (
     format_resources,
     why_it_cannot_fit,
 )
-from orchestrator.driver.reservation import note_reservation, take_back_reservation
-from orchestrator.runs.hardware import best_precision
+from orchestrator.driver.ray_connection import connect_to_ray
+from orchestrator.driver.ray_train.fit import (
+    PRELOADED,
+    ControllerLostError,
+    build_trainer,
+    fit,
+    parse_result,
+    preload,
+    worker_environment,
+)
+from orchestrator.driver.ray_train.reservation import (
+    note_reservation,
+    remove_placement_groups,
+    take_back_reservation,
+)
+from orchestrator.driver.worker_cpus import (
+    cpus_on_cluster,
+    is_open_on_cluster,
+    settled_cpus_on_cluster,
+)
+from orchestrator.runs.hardware import best_precision, num_usable_cpus
 from orchestrator.spec.job_spec import JobSpec
-from orchestrator.spec.plan import Plan
+from orchestrator.spec.plan import Plan, shared_cpus
 from orchestrator.units import parse_duration, show_duration
 from workers.errors import JobStoppedError, ResourcesError, StorageError
 from workers.records.run_folder import RunFolder, StopRequest
 
 if TYPE_CHECKING:
     from workers.records.activity import Report
-    from workers.train import TrainResult
+    from workers.records.train_result import TrainResult
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -36,8 +55,8 @@ _STATUS_LAG_S = 2.0
 """How much later than it happens status.json may say that workers run."""
 _SOME_GPU = 0.01
 """The share of a GPU that a question about it takes. Workers may hold the rest of it."""
-_DATA_CPUS = 2
-"""Logical CPUs beside those of the workers on a Ray of its own, so that Ray Data gets its share."""
+_HELPERS = 2
+"""The processes of Ray Train beside its workers: its controller and its synchronizer."""
 
 
 class RayTrainer:
@@ -53,8 +72,13 @@ class RayTrainer:
         self._private_dir = private_dir
         self._code_dir = code_dir
         self._waiting_since = time.monotonic()
-        self._topic = secrets.token_hex(8)
-        """What the workers' reports are found by. New, so that none of an earlier driver is."""
+        self._cpus = 1
+        """The CPUs of a worker."""
+        self._asked: JobSpec | None = None
+        """See `_asked_for`; None until the job waits for capacity."""
+        self._topic = ""
+        """What the workers' reports are found by. New for each training, so that no old ones are.
+        Empty if there is none."""
         self._check_may_wait: Callable[[], None] = lambda: None
         """Raises JobError once the job is no longer to wait for its workers."""
 
@@ -69,22 +93,30 @@ class RayTrainer:
     def wait_for_capacity(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
         """Let Ray queue for the resources of the workers, before anything heavy is loaded."""
         import ray
-        from ray.util.placement_group import placement_group, remove_placement_group
+        from ray.util.placement_group import remove_placement_group
 
-        self._check_may_wait = lambda: self._give_up_if_stopped_or_late(run, spec)
+        self._check_may_wait = lambda: self._give_up_if_stopped_or_late(run)
+        self._choose_cpus(spec, shared_cpus(spec, num_usable_cpus(), spec.scaling.worker_range[1]))
         self._connect(spec)
         log.info("connected to Ray")
         take_back_reservation(run)
         self._try_own_model(run, spec)
-        request = ResourceRequest.of(spec)
-        group = placement_group([request.per_worker] * request.num_workers)
+        is_on_cluster = self._private_dir is None
+        if is_on_cluster and run.num_failures():
+            self._choose_cpus(spec, settled_cpus_on_cluster(spec, self._check_may_wait))
+        elif is_on_cluster:
+            self._choose_cpus(spec, cpus_on_cluster(spec))
+        group = self._request()
         try:
             while not group.wait(_CAPACITY_POLL_S):
-                say(what_is_missing(spec, ray.nodes(), ray.available_resources()))
+                say(what_is_missing(self._asked_for, ray.nodes(), ray.available_resources()))
                 self._check_may_wait()
+                if is_on_cluster and self._choose_cpus(spec, cpus_on_cluster(spec)):
+                    remove_placement_group(group)  # others took CPUs, or have given some back
+                    group = self._request()
         finally:
             remove_placement_group(group)
-        log.info("there is capacity for the workers")
+        log.info("there is capacity for the workers, of %d CPU(s) each", self._cpus)
 
     def _try_own_model(self, run: RunFolder, spec: JobSpec) -> None:
         """Try a user's own model where that was not possible when the job was submitted."""
@@ -100,12 +132,43 @@ class RayTrainer:
         for warning in warnings:
             log.warning("%s", warning)
 
+    def _choose_cpus(self, spec: JobSpec, cpus: int) -> bool:
+        """Have workers of so many CPUs. Return whether that is another number than before.
+
+        On a Ray of its own, they ask for one: see `_connect`.
+        """
+        asked = cpus if self._private_dir is None else 1
+        before, self._cpus = self._cpus, cpus
+        self._asked = spec.with_values({"scaling.cpus_per_worker": asked})
+        return before != cpus
+
+    def _request(self) -> Any:
+        """Ask Ray for the resources of the workers, and return the placement group."""
+        from ray.util.placement_group import placement_group
+
+        request = ResourceRequest.of(self._asked_for)
+        return placement_group([request.per_worker] * request.num_workers)
+
+    @property
+    def _asked_for(self) -> JobSpec:
+        """The spec, with the CPUs for which a worker asks Ray."""
+        assert self._asked is not None, "wait_for_capacity comes first"
+        return self._asked
+
     def _connect(self, spec: JobSpec) -> None:
+        """Connect to Ray.
+
+        Ray starts a process in advance for each logical CPU. So one of its own gets as many as Ray
+        Train has processes, whatever the threads of a worker.
+        """
         import ray
 
-        per_worker, (_, most) = ResourceRequest.of(spec).per_worker, spec.scaling.worker_range
-        num_cpus = int(most * per_worker["CPU"]) + _DATA_CPUS
-        connect_to_ray(self._private_dir, num_cpus, self._runtime_env())
+        num_cpus = 0
+        if self._private_dir is not None:
+            num_cpus = spec.scaling.worker_range[1] + _HELPERS
+            # Ray's processes have what this one has.
+            os.environ.update(worker_environment(spec.scaling.gpus_per_worker, True))
+        connect_to_ray(self._private_dir, num_cpus, self._runtime_env(), PRELOADED)
         if self._private_dir is not None:
             check_gpus_here(spec, ray.cluster_resources().get("GPU", 0.0))
 
@@ -119,8 +182,6 @@ class RayTrainer:
         """Ask where a worker would run, since the driver's machine may have other hardware."""
         import ray
 
-        from orchestrator.driver.torch_trainer import preload
-
         if self._private_dir is not None and not gpu:
             return best_precision(False)
         task = ray.remote(num_cpus=1, num_gpus=_SOME_GPU if gpu else 0)(best_precision)
@@ -132,25 +193,49 @@ class RayTrainer:
         return precision
 
     def train(self, plan: Plan) -> "TrainResult":
-        from orchestrator.driver.torch_trainer import build_trainer, fit, parse_result
+        has_open_cpus = self._private_dir is None and is_open_on_cluster(plan.spec)
+        plan = plan.with_cpus(self._cpus)
+        run = RunFolder.at(plan.job.run_uri).with_retries()
+        try:
+            while True:
+                failures_left = plan.spec.limits.max_failures - run.num_failures()
+                try:
+                    return self._train_once(plan, run, failures_left, has_open_cpus)
+                except ControllerLostError as error:
+                    if failures_left <= 0:
+                        raise
+                    log.warning("%s", error.cause)
+                    run.note_failure(error.cause)
+                    take_back_reservation(run)
+                    remove_placement_groups()
+        finally:
+            with contextlib.suppress(StorageError):
+                run.storage.delete(run.RAY_TRAIN)
+
+    def _train_once(
+        self, plan: Plan, run: RunFolder, failures_left: int, has_open_cpus: bool
+    ) -> "TrainResult":
         from workers.records.ray_reports import forget_reports
 
-        run = RunFolder.at(plan.job.run_uri).with_retries()
-        failures_left = plan.spec.limits.max_failures - run.num_failures()
         # On a cluster, the workers inherit the packages of the job.
         pip = plan.spec.env.pip if self._private_dir is not None else ()
-        trainer = build_trainer(plan, failures_left, self._topic, pip)
+        self._topic = secrets.token_hex(8)
+        has_own_ray = self._private_dir is not None
+        trainer = build_trainer(
+            plan,
+            failures_left,
+            self._topic,
+            pip,
+            has_own_ray=has_own_ray,
+            has_open_cpus=has_open_cpus,
+        )
         note_reservation(run, trainer)
         log.info("the shards are in Ray")
         try:
-            return parse_result(
-                self._run_watched(lambda: fit(trainer, failures_left), run, plan.spec)
-            )
+            return parse_result(self._run_watched(lambda: fit(trainer, failures_left), run))
         finally:
             self._topic, old = "", self._topic
             forget_reports(old)
-            with contextlib.suppress(StorageError):
-                run.storage.delete(run.RAY_TRAIN)
 
     def reports(self) -> list["Report"]:
         from workers.records.ray_reports import read_reports
@@ -162,7 +247,7 @@ class RayTrainer:
 
         end_workers(self.reports())
 
-    def _run_watched(self, function: Callable[[], T], run: RunFolder, spec: JobSpec) -> T:
+    def _run_watched(self, function: Callable[[], T], run: RunFolder) -> T:
         """Run a function in a thread, and give up if the workers do not start in time or ignore a
         request to stop. Ray Train itself would wait for ever."""
         answers: list[T] = []
@@ -176,12 +261,12 @@ class RayTrainer:
 
         thread = threading.Thread(target=target, name="fit", daemon=True)
         thread.start()
-        self._watch_until_end(thread, run, spec)
+        self._watch_until_end(thread, run)
         if errors:
             raise errors[0]
         return answers[0]
 
-    def _watch_until_end(self, thread: threading.Thread, run: RunFolder, spec: JobSpec) -> None:
+    def _watch_until_end(self, thread: threading.Thread, run: RunFolder) -> None:
         """Return when the thread has ended. Raises JobError to give up."""
         stop_seen_at: float | None = None
         while True:
@@ -197,18 +282,19 @@ class RayTrainer:
                 if now - stop_seen_at > grace_s:
                     raise _stop_without_workers(run, is_waiting)
             elif is_waiting:
-                self._give_up_if_late(spec)
+                self._give_up_if_late()
             if not is_waiting:
                 self._waiting_since = now  # workers that are lost later have as long again
 
-    def _give_up_if_stopped_or_late(self, run: RunFolder, spec: JobSpec) -> None:
+    def _give_up_if_stopped_or_late(self, run: RunFolder) -> None:
         if run.stop_request():
             raise _stop_without_workers(run, is_waiting=True)
-        self._give_up_if_late(spec)
+        self._give_up_if_late()
 
-    def _give_up_if_late(self, spec: JobSpec) -> None:
+    def _give_up_if_late(self) -> None:
         import ray
 
+        spec = self._asked_for
         limit_s = parse_duration(spec.limits.pending_timeout)
         if time.monotonic() - self._waiting_since > limit_s:
             missing = what_is_missing(spec, ray.nodes(), ray.available_resources())
@@ -230,58 +316,6 @@ def _stop_without_workers(run: RunFolder, is_waiting: bool) -> JobStoppedError:
         f"{begin}: {runs.next_command(run, 'resume')}",
         request.exit_code,
     )
-
-
-def connect_to_ray(
-    private_dir: str | None, num_cpus: int, runtime_env: dict[str, Any] | None = None
-) -> None:
-    """Start a Ray on this machine, or join the cluster that this process runs on.
-
-    Args:
-        private_dir: the folder for the files of a Ray of its own; None joins the cluster.
-        num_cpus: the logical CPUs of a Ray of its own.
-        runtime_env: what a cluster's workers get from this process.
-    """
-    import ray
-
-    quiet: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-        "logging_config": ray.LoggingConfig(log_level="ERROR"),
-    }
-    with keep_logging_and_signals():
-        if private_dir is None:
-            ray.init(address="auto", runtime_env=runtime_env, **quiet)
-            return
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            # Ray opens this folder to all users. The one above it stays private.
-            _temp_dir=f"{private_dir}/ray",
-            **quiet,
-        )
-
-
-@contextlib.contextmanager
-def keep_logging_and_signals() -> Iterator[None]:
-    """Restore this process's log handlers and its handler of SIGTERM after ray.init.
-
-    Ray's logging_config is for its workers but takes over the root logger of this process, too: the
-    driver's own log would end here. Ray's handler of SIGTERM would end the process without a
-    checkpoint.
-    """
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        if is_main_thread:
-            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def what_is_missing(spec: JobSpec, nodes: list[dict[str, Any]], available: dict[str, float]) -> str:

@@ -18,6 +18,8 @@ class Standstill:
 
     since: float
     """Unix time."""
+    for_s: float
+    """How long it lasts, by a clock that nobody sets."""
     step: int
     """The last step that was taken."""
     waits_for: tuple[Report, ...]
@@ -79,4 +81,5 @@ class StandstillWatch:
         if not reports or now - self._progress_at <= max(_AT_LEAST_S, _USUAL_STEPS * usual_s):
             return None
         waits_for = silent or [r for r in living if r.doing != EXCHANGE]
-        return Standstill(self._since, mark[0], tuple(waits_for), bool(silent))
+        for_s = now - self._progress_at
+        return Standstill(self._since, for_s, mark[0], tuple(waits_for), bool(silent))

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -53,10 +53,17 @@ class StatusUpdater:
         status: RunStatus,
         fence: Fence,
         tell: Callable[[str], None] = lambda line: None,
+        show: Callable[[Mapping[str, str]], None] = lambda facts: None,
     ) -> None:
-        """`tell`: called with a line for each epoch, start and change of the state."""
+        """
+        Args:
+            tell: called with a line for each epoch, start and change of the state.
+            show: called with the state and how far the job is, after each epoch and change of it.
+        """
         self.status = replace(status, stalled_since=None, stalled="")
         self.limit_s: float | None = None
+        self._trains_since: float | None = None
+        """When the job started to train, by the monotonic clock."""
         self.workers: Workers | None = None
         """The workers that are watched for a standstill."""
         self.stall_timeout_s: float | None = None
@@ -64,7 +71,7 @@ class StatusUpdater:
         self._watch = StandstillWatch()
         self._ended_standstill: float | None = None
         self._run, self._fence = run, fence
-        self._tail, self._tell = MetricsTail(run), tell
+        self._tail, self._tell, self._show = MetricsTail(run), tell, show
         self._progress = JobProgress(None)
         self._progress.begin_after(run.use_metrics(Reached.of))
         self._num_failures = len(run.failures())
@@ -97,6 +104,7 @@ class StatusUpdater:
         now = self.status
         if (now.state, now.reason) != (before.state, before.reason):
             self._tell(f"{now.state}: {now.reason}" if now.reason else now.state)
+            self._show_facts()
 
     def _update(self) -> None:
         has_asked = False
@@ -129,7 +137,7 @@ class StatusUpdater:
         if (since, told) != (self.status.stalled_since, self.status.stalled):
             self._write(stalled_since=since, stalled=told)
         limit_s = self.stall_timeout_s
-        if found is None or limit_s is None or time.time() - found.since <= limit_s:
+        if found is None or limit_s is None or found.for_s <= limit_s:
             return
         if found.since != self._ended_standstill:
             self._ended_standstill = found.since
@@ -138,12 +146,23 @@ class StatusUpdater:
             self.workers.end_workers()
 
     def _ask_to_stop_if_late(self) -> bool:
-        started = self.status.started_at
-        if not self.limit_s or not started or time.time() - started <= self.limit_s:
+        if not self.limit_s or self._trained_s() <= self.limit_s:
             return False
         reason = f"time limit of {show_duration(self.limit_s)} reached"
         self._run.ask_to_stop(StopRequest(reason, 124))
         return True
+
+    def _trained_s(self) -> float:
+        """Return for how long the job has trained, also under an earlier driver.
+
+        As long as this process lives, no clock counts that somebody may set.
+        """
+        now = time.monotonic()
+        if self._trains_since is None:
+            if not self.status.started_at:
+                return 0.0
+            self._trains_since = now - max(0.0, time.time() - self.status.started_at)
+        return now - self._trains_since
 
     def _read_failures(self) -> None:
         """Write RESTARTING when workers have failed, until they start again or the job ends.
@@ -185,6 +204,11 @@ class StatusUpdater:
 
         for line in self._progress.take_up(self.status, records):
             self._tell(line)
+        if any(record.get("kind") in ("epoch", "test") for record in records):
+            self._show_facts()
+
+    def _show_facts(self) -> None:
+        self._show({"state": self.status.state, **self._progress.facts()})
 
     def _why_started_again(self, num_workers: int) -> str:
         before = self.status

@@ -23,6 +23,7 @@ from orchestrator.cluster.capacity import check_gpus_here
 from orchestrator.cluster.ray_command import short_temp_dir
 from orchestrator.driver import private_ray
 from orchestrator.driver.environment import RAY_DIR, SUBMIT_DIR, told_by_parent
+from orchestrator.driver.ray_guard import RayGuard
 from orchestrator.driver.supervisor import MAX_RESTARTS, signal_that_ended
 from orchestrator.runs.hardware import num_gpus
 from workers.errors import StorageError
@@ -49,6 +50,7 @@ class RayHereLauncher:
         self._verbose = verbose
         self._process: subprocess.Popen[bytes] | None = None
         self._ray_dir: Path | None = None
+        self._guard: RayGuard | None = None
         self._logs: Storage | None = None
         """The folder with the driver's log, on this machine."""
         self._descendants: set[psutil.Process] = set()
@@ -87,6 +89,8 @@ class RayHereLauncher:
     def _start(self, run: RunFolder, previous_death: str = "") -> None:
         """`previous_death`: what ended the driver before this one."""
         self._ray_dir = private_ray.create_folder()
+        with contextlib.suppress(OSError):  # a precaution; no job fails for want of it
+            self._guard = RayGuard(self._ray_dir)
         environment = {**driver_environment(self._ray_dir), **told_by_parent(previous_death)}
         is_local = run.storage.local_path is not None
         self._logs = run.storage.child(run.LOGS) if is_local else Storage(str(self._ray_dir))
@@ -145,6 +149,9 @@ class RayHereLauncher:
         """End what is left of this job's Ray, which its own folder identifies, and the folder."""
         if self._ray_dir and self._ray_dir.exists():
             private_ray.remove(self._ray_dir, self._descendants)
+        if self._guard:
+            self._guard.end()
+            self._guard = None
 
 
 def _last_text(lines: Iterator[Line]) -> str:

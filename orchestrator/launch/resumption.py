@@ -13,6 +13,9 @@ from orchestrator.launch.submission import Submission, fewest_workers, try_own_m
 from orchestrator.runs import RunStatus
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import num_steps, open_data, read_spec
+from orchestrator.tracking.named import check_installed, named_tracker, recorded_tracker
+from workers.checkpoints.stored import newest_definition, other_definition
+from workers.config import DEFINITION
 from workers.errors import InputError, StorageError
 from workers.records.owners import Owner
 from workers.records.ownership import release_claim, revoke, take, wait_until_free
@@ -27,6 +30,7 @@ _KEYS_WITHOUT_EFFECT = (
 )
 """Keys of these sections that do not change a result."""
 _EPOCHS = "training.epochs"
+_TRACKER = "tracking.mlflow"
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ def check_resumption(
     _refuse_what_cannot_go_on(run, status, before, spec, is_longer)
     num_resumes = sum(entry.get("kind") == RESUME for entry in run.failures())
     job_id = f"{run.run_id}.{num_resumes + 1}"
+    _check_tracker(run, spec, launcher, is_named=_TRACKER in values)
     destination = launcher.check(run, spec, job_id)
     data = open_data(spec, fewest_workers(spec, launcher))
     code = stored_code(run, spec, trust_code)
@@ -150,6 +155,16 @@ def check_resumption(
     )
 
 
+def _check_tracker(run: RunFolder, spec: JobSpec, launcher: Launcher, *, is_named: bool) -> None:
+    """Raise InputError if the run would be sent to a tracker that the user never named, or cannot
+    be sent from here."""
+    if is_named and spec.tracking.mlflow:
+        named_tracker(spec.tracking.mlflow)
+    recorded_tracker(spec, run.run_id, f"--set {_TRACKER}=")
+    if not launcher.address:
+        check_installed(spec)
+
+
 def _refuse_what_cannot_go_on(
     run: RunFolder, status: RunStatus, before: JobSpec, spec: JobSpec, is_longer: bool
 ) -> None:
@@ -165,12 +180,19 @@ def _refuse_what_cannot_go_on(
             f"{', '.join(changed)} would change the result of {run.run_id}",
             f"{_new_run(run, '...')}; of what decides a result only {_EPOCHS} can be raised",
         )
+    _refuse_other_definition(run)
     if status.state == runs.SUCCEEDED and not is_longer:
         raise InputError(
             f"{run.run_id} has SUCCEEDED; there is nothing to resume",
             f"train it for longer: {runs.next_command(run, 'resume', '--set', 'training.epochs=N')}"
             f", or see its result: {runs.next_command(run, 'show')}",
         )
+
+
+def _refuse_other_definition(run: RunFolder) -> None:
+    definition = newest_definition(run.storage.child(run.CHECKPOINTS))
+    if definition not in (None, DEFINITION):
+        raise InputError(*other_definition(run.run_id, definition))
 
 
 def _new_run(run: RunFolder, assignment: str) -> str:

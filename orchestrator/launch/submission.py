@@ -19,6 +19,7 @@ from orchestrator.runs.hardware import num_usable_cpus
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.plan import num_steps, open_data
 from orchestrator.spec.sections import DatasetConfig
+from orchestrator.tracking.named import check_installed, named_tracker
 from workers.errors import InputError, StorageError
 from workers.models.own.code import ModelCode, write_code
 from workers.records.run_folder import RunFolder
@@ -73,6 +74,8 @@ class Submission:
             raise InputError(error.cause, error.cure) from error
 
     def _write_code(self, run: RunFolder) -> None:
+        if self.spec.tracking.mlflow:
+            named_tracker(self.spec.tracking.mlflow)
         if self.code:
             write_code(run, self.code)
             trust(self.code)
@@ -117,6 +120,8 @@ class Submission:
             warnings.append(
                 "env.pip is installed for workers on Ray; --local has the packages of this Python"
             )
+        if self.launcher.address and self.spec.tracking.mlflow:
+            warnings += _about_tracker(self.spec)
         _, most = self.spec.scaling.worker_range
         per_worker = self.spec.scaling.cpus_per_worker
         wanted = most * (1 if per_worker == "auto" else per_worker)
@@ -155,6 +160,8 @@ def check_place(
     run_id = runs.new_run_id(spec.name) if run_id is None else run_id
     runs.check_run_id(run_id)
     spec, code = code_for(_with_absolute_paths(spec), stored_code)
+    if not launcher.address:
+        check_installed(spec)
     destination = launcher.check(runs.run_at(spec.storage, run_id), spec, run_id)
     return Place(run_id, spec, code, destination)
 
@@ -196,6 +203,15 @@ def try_own_model(
 def fewest_workers(spec: JobSpec, launcher: Launcher) -> int:
     """Return the number of workers that the job can begin with."""
     return 1 if launcher.mode == runs.LOCAL else spec.scaling.worker_range[0]
+
+
+def _about_tracker(spec: JobSpec) -> list[str]:
+    if any("mlflow" in package for package in spec.env.pip):
+        return []
+    return [
+        "tracking.mlflow needs the package mlflow where the driver runs; "
+        "unless the cluster has it: --set 'env.pip=[mlflow-skinny]'"
+    ]
 
 
 def _absolute_uris(dataset: DatasetConfig) -> dict[str, str]:

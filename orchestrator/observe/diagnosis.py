@@ -229,8 +229,8 @@ def _why_it_failed(facts: Facts) -> Answer:
     if (job and job.driver_exit_code in _SIGKILL) or _says_killed_by_sigkill(status.reason):
         return Answer(
             OUT_OF_MEMORY,
-            "its driver, or what keeps it running, was killed by SIGKILL (exit code -9), which "
-            "most often is the system's out-of-memory killer",
+            "its driver, or what keeps it running, was killed by SIGKILL, which most often is the "
+            "system's out-of-memory killer",
             _evidence(status.reason, *facts.log[-2:]),
             f"free memory on the head node, then {facts.command('resume')}",
         )

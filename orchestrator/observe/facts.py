@@ -171,7 +171,21 @@ def _holders(storage: Storage, status: RunStatus, jobs: dict[str, RayJob]) -> tu
         is_lost = bool(jobs) and (job is None or job.is_terminal)
         if not is_beside or is_lost or other.state not in _STATES_HOLDING_CPUS:
             continue
-        spec = _spec(RunFolder(storage.child(other.run_id)))
-        cpus = ResourceRequest.of(spec).per_worker["CPU"] if spec else 0.0
+        cpus = _cpus_of_worker(RunFolder(storage.child(other.run_id)))
         found.append(Holder(other.run_id, other.state, cpus * (other.workers or 0)))
     return tuple(found)
+
+
+def _cpus_of_worker(run: RunFolder) -> float:
+    """Return the CPUs that a worker of a run holds: what it had at its last start, if its spec
+    leaves that open. 0 if neither is known."""
+    spec = _spec(run)
+    if spec is None or spec.scaling.cpus_per_worker != "auto":
+        return ResourceRequest.of(spec).per_worker["CPU"] if spec else 0.0
+    with contextlib.suppress(StorageError):
+        starts = run.use_metrics(
+            lambda records: [r.get("cpus_per_worker") for r in records if r.get("kind") == "start"]
+        )
+        if starts and starts[-1]:
+            return float(starts[-1])
+    return ResourceRequest.of(spec).per_worker["CPU"]

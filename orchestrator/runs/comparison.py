@@ -25,7 +25,7 @@ _STEP_KEYS = ("loss", *SCORES, "rows", "lr", "gradient_norm")
 _FACT_KEYS = (
     "rnnjob", "source", "source_sha256", "python", "packages", "data", "platform", "cpu",
     "cpu_flags", "cpu_capability", "gpus", "precision", "seed", "model", "augment", "training",
-    "fingerprint",
+    "definition", "fingerprint",
 )  # fmt: skip
 """Keys of provenance.json that may explain a difference. The mode and the folder never do."""
 _MAX_ID_LENGTH = runs.MAX_ID_LENGTH  # the longest id that runs.check_run_id accepts
@@ -142,6 +142,8 @@ def facts_of(provenance: Json, workers: int | None) -> dict[str, Any]:
     `workers`: the number of workers with which the run ended; None if it is unknown.
     """
     known = {key: provenance[key] for key in _FACT_KEYS if provenance.get(key) is not None}
+    if known:
+        known.setdefault("definition", 1)  # there was no other before it was recorded
     facts = flatten(known)
     if facts.get("training.gradients") == "fused":
         # Only then does the rounding depend on how the rows are divided among the workers.

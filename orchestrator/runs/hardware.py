@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from workers.cpu import cpu_info, cpu_model
@@ -9,20 +10,31 @@ from workers.gpu.settings import prepare_environment
 
 _NUMBER_FLAGS = ("amx", "avx", "fma", "sve", "asimd")
 """Prefixes of the CPU flags that name instructions for floating point numbers."""
-_AMX = {"amx_tile", "amx_bf16"}
+_FAST_BF16: tuple[tuple[str | None, frozenset[str]], ...] = (
+    (None, frozenset({"amx_tile", "amx_bf16"})),
+    ("AuthenticAMD", frozenset({"avx512f", "avx512_bf16"})),
+)
+"""The CPUs that compute a recurrent layer faster in bf16 than in fp32, by vendor and flags as Linux
+names them; docs/performance.md has the reasons. Intel's CPUs have AVX512_BF16 without AMX, too, and
+were slower with it. A trial would be noisy, and the precision is part of a job's result."""
 
 
 def best_precision(gpu: bool) -> str:
-    """Return `bf16` if the hardware has matrix units for it, and `fp32` otherwise.
+    """Return `bf16` if the hardware is known to be faster with it, and `fp32` otherwise.
 
-    CPUs with AMX and GPUs since Ampere have such units. AVX512_BF16 alone is not enough: on such a
-    CPU, an LSTM ran slower in bf16 than in fp32.
+    Such are the CPUs of a table, and GPUs since Ampere.
     """
     if not gpu:
-        return "bf16" if set(cpu_flags()) >= _AMX else "fp32"
+        return cpu_precision(cpu_info().get("vendor_id", ""), cpu_flags())
     import torch
 
     return "bf16" if torch.cuda.is_bf16_supported(False) else "fp32"
+
+
+def cpu_precision(vendor: str, flags: Collection[str]) -> str:
+    """Return the faster precision of a CPU, `bf16` or `fp32`, from what Linux says of it."""
+    is_fast = any(of in (None, vendor) and needed <= set(flags) for of, needed in _FAST_BF16)
+    return "bf16" if is_fast else "fp32"
 
 
 def hardware() -> dict[str, Any]:

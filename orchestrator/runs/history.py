@@ -12,8 +12,9 @@ from workers.storage.typed_json import Json
 def phases(records: Sequence[Json]) -> list[Json]:
     """Return one entry for each start of the workers, oldest first.
 
-    An entry holds `attempt`, `workers`, `from_step`, the `steps` it added that still count, the
-    `seconds` it trained, and what the restart before it cost: `idle_s` and `repeated_steps`.
+    An entry holds `attempt`, `workers`, `cpus_per_worker`, `from_step`, the `steps` it added that
+    still count, the `seconds` it trained, and what the restart before it cost: `idle_s` and
+    `repeated_steps`.
 
     Args:
         records: the records of metrics.jsonl, in the order of the file.
@@ -27,6 +28,7 @@ def phases(records: Sequence[Json]) -> list[Json]:
             {
                 "attempt": start["attempt"],
                 "workers": start["workers"],
+                "cpus_per_worker": start.get("cpus_per_worker"),
                 "from_step": start["step"],
                 "steps": steps,
                 "seconds": _end(records, own, following) - start["time"],

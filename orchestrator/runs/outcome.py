@@ -12,7 +12,7 @@ from workers.errors import StorageError
 from workers.records.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from workers.train import TrainResult
+    from workers.records.train_result import TrainResult
 
 
 def write_outcome(

@@ -36,11 +36,17 @@ class JobProgress:
         self.step = self._epoch = self._attempt = 0
         self.now = ""
         """Loss and score of the last step."""
+        self.score = ""
+        """The score of the last epoch, on validation rows if there are such, or of the test."""
         self._every = print_every_steps
 
     def begin_after(self, reached: Reached) -> None:
         """Say nothing of the steps and epochs that earlier jobs of the run said something of."""
         self.step, self._epoch, self._attempt = reached
+
+    def facts(self) -> dict[str, str]:
+        """Return where the job is, as short texts by name."""
+        return {"progress": f"epoch {self._epoch}, step {self.step}", "score": self.score}
 
     def take_up(self, status: RunStatus, records: list[Json]) -> list[str]:
         """Take up what is new, and return the lines to print about it."""
@@ -60,7 +66,11 @@ class JobProgress:
                 return [f"step {self.step:>6}  {self.now}"]
         if kind == "epoch" and record["epoch"] > self._epoch:
             self._epoch = record["epoch"]
+            prefix = "validation_" if "validation_loss" in record else "train_"
+            self.score = f"{prefix[:-1]} {describe_score(record, prefix)}"
             return [_about_epoch(record)]
+        if kind == "test":
+            self.score = f"test {describe_score(record, '')}"
         return []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orchestrator
 import workers
 from orchestrator.runs.hardware import hardware
-from workers.config import TrainJob
+from workers.config import DEFINITION, TrainJob
 
 _PACKAGES = ("torch", "torchvision", "ray", "pyarrow", "numpy", "safetensors", "pydantic", "click")
 
@@ -45,6 +45,7 @@ def provenance(
         "model": job.model.model_dump(),
         "augment": job.augment.model_dump(),
         "training": job.training.model_dump(exclude={"seed", "precision"}),
+        "definition": DEFINITION,
         "fingerprint": job.fingerprint,
     }
 

@@ -11,7 +11,7 @@ from workers.storage.typed_json import Json, mistyped_key
 
 if TYPE_CHECKING:
     from workers.config import TrainJob
-    from workers.train import TrainResult
+    from workers.records.train_result import TrainResult
 
 SCHEMA_VERSION = 1
 _TYPES: dict[str, Any] = {

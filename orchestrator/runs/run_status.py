@@ -2,12 +2,12 @@
 
 import os
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, get_type_hints
 
 from workers.errors import NoSuchRunError, RefusedFileError
-from workers.records.processes import lives
+from workers.records.processes import lives, start_of
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json, mistyped_key, parse_object
 
@@ -49,6 +49,7 @@ class RunStatus:
     """The host name of the machine whose process `pid` runs the job."""
     pid: int | None = None
     pid_started: float | None = None
+    """When that process started: see `workers.records.processes.start_of`."""
     keeper_pid: int | None = None
     """The parent that starts process `pid` again if it dies. None where there is no such parent."""
     keeper_started: float | None = None
@@ -85,7 +86,7 @@ class RunStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of status.json."""
-        return asdict(self)
+        return dict(vars(self))  # all values are plain; `asdict` would copy each of them
 
 
 _STATUS_TYPES = get_type_hints(RunStatus)
@@ -132,10 +133,7 @@ def read_status(run: RunFolder) -> RunStatus:
 
 def this_process() -> dict[str, Any]:
     """Return the fields of RunStatus that say that this process runs the job."""
-    import psutil
-
-    me = psutil.Process()
-    return {"host": socket.gethostname(), "pid": me.pid, "pid_started": me.create_time()}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": start_of()}
 
 
 def parent_process(pid: int) -> dict[str, Any]:
@@ -143,13 +141,9 @@ def parent_process(pid: int) -> dict[str, Any]:
 
     Returns no field if that process is no longer this one's parent.
     """
-    import psutil
-
-    try:
-        started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return {}
-    return {"keeper_pid": pid, "keeper_started": started} if os.getppid() == pid else {}
+    started = start_of(pid)
+    is_parent = started is not None and os.getppid() == pid
+    return {"keeper_pid": pid, "keeper_started": started} if is_parent else {}
 
 
 class Process(Enum):

@@ -34,6 +34,12 @@ def _check_input(spec: JobSpec, shape: DataShape) -> None:
     for key, is_set, what, cure in (
         ("augment", spec.augment.is_affine, "images", "leave all of it out but augment.noise"),
         ("augment.noise", spec.augment.noise > 0, "numbers", "leave augment.noise out"),
+        (
+            "augment.offset",
+            spec.augment.offset > 0,
+            "sequences of numbers",
+            "leave augment.offset out",
+        ),
         ("model.read", spec.model.read != "rows", "images", "leave model.read out"),
     ):
         if is_set and key not in source.keys:

@@ -9,10 +9,17 @@ import yaml
 from pydantic import Field, model_validator
 
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
-from orchestrator.spec.sections import DatasetConfig, EnvConfig, LimitsConfig, ScalingConfig
+from orchestrator.spec.sections import (
+    DatasetConfig,
+    EnvConfig,
+    LimitsConfig,
+    ScalingConfig,
+    TrackingConfig,
+)
 from orchestrator.spec.tree import set_key
 from orchestrator.spec.validation import validated
 from workers.config import (
+    DEFINITION,
     AugmentConfig,
     CheckpointConfig,
     Config,
@@ -24,7 +31,7 @@ from workers.storage.credentials import refuse_credentials
 
 _NEW_KEYS = {
     "embedding_size", "loss", "class_weights", "label_smoothing",
-    "class_path", "init_args", "code_sha256", "noise",
+    "class_path", "init_args", "code_sha256", "noise", "offset",
 }  # fmt: skip
 """Keys that came after there were runs. They are in a fingerprint if they change anything, so that
 the fingerprints of older runs hold."""
@@ -47,6 +54,7 @@ class JobSpec(Config):
     limits: LimitsConfig = LimitsConfig()
     env: EnvConfig = EnvConfig()
     log: LogConfig = LogConfig()
+    tracking: TrackingConfig = TrackingConfig()
     storage: Annotated[str, Field(min_length=1)] = "./runs"
     """Where the run folders are: a path, or a URI that pyarrow opens."""
 
@@ -64,6 +72,12 @@ class JobSpec(Config):
             raise ValueError(
                 f"global_batch_size {batch} is not a multiple of num_shards {shards}"
                 f" | take {near}, or another num_shards"
+            )
+        window, rows = self.dataset.window, batch // shards
+        if window is not None and window < rows:
+            raise ValueError(
+                f"dataset.window {window} is below the {rows} rows that a step takes of a shard"
+                f" | take more: --set dataset.window={_window_for(rows)}"
             )
         most = self.scaling.worker_range[1]
         if most > shards:
@@ -118,14 +132,6 @@ class JobSpec(Config):
         """Return a SHA-256 of all that decides the result: data, model, augmentation, training."""
         return self._sha256(data_fingerprint, self._training())
 
-    def first_fingerprint(self, data_fingerprint: str) -> str:
-        """Return the fingerprint that checkpoints have of before a run could be extended, or its
-        best epoch be chosen by the loss; empty for a job that came later."""
-        training = self._training()
-        if training.pop("earlier_ends") or training.pop("metric") != "validation_accuracy":
-            return ""
-        return self._sha256(data_fingerprint, training)
-
     def lineage(self, data_fingerprint: str, num_steps: int) -> tuple[tuple[int, str], ...]:
         """Return the fingerprints that the run's checkpoints must have.
 
@@ -161,14 +167,21 @@ class JobSpec(Config):
             "num_shards": self.dataset.num_shards,
             "standardize": self.dataset.normalize == "standard",
             "test_head_rows": self.dataset.test_head_rows,
+            **({"window": self.dataset.window} if self.dataset.window else {}),
         }
         content = {
+            "definition": DEFINITION,
             "dataset": dataset,
             "model": _without_new_defaults(self.model),
             "augment": _without_new_defaults(self.augment),
             "training": training,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _window_for(rows: int) -> int:
+    """Return a window to propose for so many rows of a step: of ten steps or more."""
+    return 1 << (10 * rows).bit_length()
 
 
 def _changed(section: Config) -> set[str]:

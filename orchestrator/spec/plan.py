@@ -10,12 +10,12 @@ from orchestrator.datasets.tables.prepare import prepare_tables
 from orchestrator.spec.build import load_spec
 from orchestrator.spec.fit import check_fit, resolved
 from orchestrator.spec.job_spec import JobSpec
+from orchestrator.spec.memory import is_streamed
 from orchestrator.spec.tree import SpecError
-from orchestrator.units import parse_bytes
 from workers.config import DataShape, TrainJob
 from workers.errors import DataError
 from workers.records.run_folder import RunFolder
-from workers.shards.order import steps_per_epoch
+from workers.shards.order import most_shards, steps_per_epoch
 from workers.storage.storage import Storage
 
 
@@ -32,6 +32,29 @@ class Plan:
         """Return the plan for workers that write for this owner of the run; see `Fence`."""
         owned = self.job.model_copy(update={"owner_term": term, "owner_token": token})
         return replace(self, job=owned)
+
+    def with_cpus(self, cpus: int) -> "Plan":
+        """Return the plan for workers of so many CPUs. job.yaml does not say what `auto` stands
+        for: on another machine it is another number."""
+        spec = self.spec.with_values({"scaling.cpus_per_worker": cpus})
+        return replace(self, spec=spec, job=self.job.model_copy(update={"cpus_per_worker": cpus}))
+
+
+def shared_cpus(spec: JobSpec, num_cpus: int, num_workers: int) -> int:
+    """Return the CPUs of each worker. `auto` is an equal share of all CPUs of one machine, but no
+    more than a worker has shards, since one thread computes a shard."""
+    if spec.scaling.cpus_per_worker != "auto":
+        return spec.scaling.cpus_per_worker
+    most = most_shards(spec.dataset.num_shards, num_workers)
+    return max(1, min(num_cpus // num_workers, most))
+
+
+def with_one_cpu(spec: JobSpec) -> JobSpec:
+    """Return the spec for jobs that are compared, or run side by side, on a cluster: where it
+    leaves the CPUs of a worker open, each has one, instead of what the others leave."""
+    if spec.scaling.cpus_per_worker != "auto":
+        return spec
+    return spec.with_values({"scaling.cpus_per_worker": 1})
 
 
 def read_spec(run: RunFolder) -> JobSpec:
@@ -63,7 +86,9 @@ def make_plan(
         whole = whole.with_values({"training.precision": precision})
     if whole != spec:
         run.storage.write(run.JOB, whole.to_yaml().encode())
-    return Plan(whole, train_job(run, whole, data.shape), data)
+    job = train_job(run, whole, data.shape)
+    streamed = is_streamed(whole, data, num_workers)
+    return Plan(whole, job.model_copy(update={"is_streamed": streamed}), data)
 
 
 def train_job(run: RunFolder, spec: JobSpec, shape: DataShape) -> TrainJob:
@@ -73,12 +98,12 @@ def train_job(run: RunFolder, spec: JobSpec, shape: DataShape) -> TrainJob:
         run_uri=run.storage.uri,
         fingerprint=spec.fingerprint(shape.fingerprint),
         lineage=spec.lineage(shape.fingerprint, num_steps(spec, shape)),
-        first_fingerprint=spec.first_fingerprint(shape.fingerprint),
         data=shape,
         model=spec.model,
         augment=spec.augment,
         training=spec.training,
         checkpoint=spec.checkpoint,
+        window=spec.dataset.window,
         log=spec.log,
         mixed_hardware=spec.limits.mixed_hardware,
         is_elastic=len(set(spec.scaling.worker_range)) > 1,
@@ -129,7 +154,7 @@ def open_data(spec: JobSpec, num_workers: int) -> PreparedData:
             "for other rows: --set dataset.fingerprint=null",
         )
     check_fit(spec, data.shape)
-    data.check_budget(num_workers, parse_bytes(dataset.memory_budget))
+    is_streamed(spec, data, num_workers)
     return data
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
+from orchestrator.spec.tracker_uri import check_tracker_uri
 from orchestrator.units import parse_bytes, parse_duration
 from workers.config import Config, NonNegativeInt, PositiveInt
 from workers.storage.credentials import refuse_credentials
@@ -84,8 +85,12 @@ class DatasetConfig(TableOptions):
     pixels of an image are one feature. `none`: features stay as they are, pixels within [0, 1]."""
     test_head_rows: NonNegativeInt = 0
     """If not 0, the score on this many first test rows is reported, too."""
+    window: PositiveInt | None = None
+    """The rows of a shard that are shuffled together, at least those of a step. Null: all of them.
+    With a window, rows beyond the memory budget are streamed from their files."""
     memory_budget: Size = "1GiB"
-    """The most bytes of rows that one worker may hold in memory."""
+    """The most bytes of rows that one worker may have in memory. Rows that take more are streamed,
+    which needs `window`; the result is the same."""
 
     @model_validator(mode="before")
     @classmethod
@@ -125,8 +130,9 @@ class ScalingConfig(Config):
     workers: Annotated[int | str, BeforeValidator(_worker_count)] = 1
     """The number of training processes, or MIN:MAX for a job that may grow and shrink."""
     cpus_per_worker: PositiveInt | Literal["auto"] = "auto"
-    """The CPUs of a worker, and so the number of shards that it computes at once. `auto`: 1, or
-    with --local all CPUs of the process."""
+    """The CPUs of a worker, and so the number of shards that it computes at once. `auto`: on this
+    machine an equal share of its CPUs, on a cluster what its nodes have free, but 1 for MIN:MAX
+    workers and with a GPU."""
     gpus_per_worker: Annotated[int | float, BeforeValidator(_gpu_share)] = 0
     """The share of a GPU: 0, 1, or a fraction for workers that share one. A worker uses at most
     one GPU."""
@@ -174,3 +180,10 @@ class LimitsConfig(Config):
     mixed_hardware: Literal["error", "allow"] = "error"
     """Whether the job ends where machines would compute other bits than others do, or did in
     earlier steps of the run. `allow`: it goes on, and its result names the machines."""
+
+
+class TrackingConfig(Config):
+    """The experiment tracker that is told of the run. It does not decide the result."""
+
+    mlflow: Annotated[str, AfterValidator(check_tracker_uri)] | None = None
+    """The URI of an MLflow server, without a password. None: nothing is sent."""

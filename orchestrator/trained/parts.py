@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from orchestrator.driver.parts.handover import tell_driver_that_it_was_seen
 from orchestrator.driver.parts.request import (
     OUTCOME,
     REQUEST,
@@ -16,6 +17,7 @@ from orchestrator.driver.parts.request import (
     to_bytes,
 )
 from workers.errors import (
+    ClusterError,
     InputError,
     JobError,
     JobStoppedError,
@@ -29,7 +31,12 @@ from workers.storage.storage import LARGE_BYTES, Storage
 _PROGRAM = "orchestrator.driver.parts"
 _END_S = 30.0
 """How long a driver may take to end after it wrote its outcome."""
-_ERRORS: dict[int, type[JobError]] = {2: InputError, 5: JobStoppedError, 6: ResourcesError}
+_ERRORS: dict[int, type[JobError]] = {
+    2: InputError,
+    3: ClusterError,
+    5: JobStoppedError,
+    6: ResourcesError,
+}
 
 
 class ProgramLauncher(Protocol):
@@ -114,6 +121,8 @@ class Work:
             missing = missing_parts(self.folder, self.request)
             tell(sum(rows) - sum(rows[part] for part in missing))
             if outcome.get("attempt") == attempt:
+                if "error" not in outcome:
+                    tell_driver_that_it_was_seen(self.folder, attempt)
                 return outcome
             if not is_alive:
                 why = self.launcher.why_it_ended(run) or f"see {run.storage.where(run.LOGS)}"

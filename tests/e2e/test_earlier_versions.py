@@ -1,4 +1,5 @@
-"""Run folders and cut data sets of earlier versions are read, used and continued."""
+"""Run folders and cut data sets of earlier versions are read and used, and continued if the same
+job still comes to the same bits."""
 
 import json
 import shutil
@@ -14,12 +15,14 @@ from orchestrator.datasets.prepared import open_prepared
 from orchestrator.runs import result, run_status
 from tests.conftest import ROOT, Cli
 from workers.checkpoints import stored
+from workers.config import DEFINITION
 from workers.storage.storage import Storage
 
 FIXTURES = ROOT / "tests" / "fixtures"
 VERSIONS = sorted(path.name for path in (FIXTURES / "runs").iterdir())
-WEIGHTS = "cea43b29bb2932d3"
-"""How the hash of the final weights begins on the machine that made all of these runs."""
+OF_DEFINITION = {1: "cea43b29bb2932d3", 2: "3231a8aa3e6be4a7"}
+"""How the hash of the final weights begins on the machine that made all of these runs, by the
+version of what a result is."""
 
 
 def rnnjob(*arguments: str) -> Result:
@@ -32,6 +35,11 @@ def json_of(*arguments: str) -> dict:
     done = rnnjob(*arguments, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
+
+
+def definition_of(folder: Path) -> int:
+    provenance = json.loads((folder / "done/provenance.json").read_text())
+    return int(provenance.get("definition", 1))
 
 
 @pytest.fixture(params=VERSIONS)
@@ -49,7 +57,7 @@ def test_a_run_is_listed_and_shown(folder: Path) -> None:
         "done": "SUCCEEDED",
         "stopped": "STOPPED",
     }
-    assert states["done"]["weights_sha256"].startswith(WEIGHTS)
+    assert states["done"]["weights_sha256"].startswith(OF_DEFINITION[definition_of(folder)])
     assert states["done"]["test_accuracy"] > 0 and states["done"]["epochs"] == 3
     for verb in ("show", "status", "describe", "why", "logs"):
         for run_id in states:
@@ -59,16 +67,25 @@ def test_a_run_is_listed_and_shown(folder: Path) -> None:
 
 
 def test_its_model_is_evaluated_and_exported_with_the_bits_that_it_had(folder: Path) -> None:
+    weights = OF_DEFINITION[definition_of(folder)]
     for name in ("done", "done:best"):
         evaluated = json_of("evaluate", name)
-        assert evaluated["weights_sha256"].startswith(WEIGHTS)
+        assert evaluated["weights_sha256"].startswith(weights)
     exported = json_of("export", "done", "--format", "safetensors", "-o", "model.safetensors")
-    assert exported["weights_sha256"].startswith(WEIGHTS)
+    assert exported["weights_sha256"].startswith(weights)
 
 
 def test_it_goes_on_to_the_weights_of_the_run_that_was_not_stopped(
     folder: Path, environment: dict[str, str]
 ) -> None:
+    if definition_of(folder) != DEFINITION:
+        before = (folder / "stopped/status.json").read_bytes()
+        refused = rnnjob("resume", "stopped", "--local")
+        assert refused.exit_code == 2
+        assert "computed under version 1 of what a result is" in refused.output
+        assert "rnnjob submit -c" in refused.output
+        assert (folder / "stopped/status.json").read_bytes() == before
+        return
     # A process of its own: it handles signals.
     done = Cli(folder.parent, environment)(
         "resume", "stopped", "--local", "--json", "--set", "limits.mixed_hardware=allow"
@@ -79,12 +96,12 @@ def test_it_goes_on_to_the_weights_of_the_run_that_was_not_stopped(
     records = [json.loads(line) for line in (folder / "stopped/metrics.jsonl").open()]
     assert [r["step"] for r in records if r["kind"] == "step"] == list(range(1, 13))
     starts = {record.get("arithmetic_sha256") for record in records if record["kind"] == "start"}
-    first_line = (FIXTURES / "runs/2026-11-26-rooms/done/metrics.jsonl").open().readline()
+    first_line = (folder / "done/metrics.jsonl").open().readline()
     if starts <= {
         json.loads(first_line)["arithmetic_sha256"],
         None,
     }:  # this machine computes the same bits
-        assert outcome["weights_sha256"].startswith(WEIGHTS)
+        assert outcome["weights_sha256"].startswith(OF_DEFINITION[DEFINITION])
 
 
 def test_a_cut_data_set_is_read() -> None:

@@ -125,6 +125,8 @@ VERBS = [
     ("compare", "ended", "open"),
     ("report", "ended"),
     ("report", "open"),
+    ("explain", "ended"),
+    ("explain", "open"),
     ("stop", "ended"),
     ("delete", "ended"),
     ("delete", "open"),

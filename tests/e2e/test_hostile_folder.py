@@ -280,7 +280,7 @@ def _text(file: Any) -> str:
 LOOKS = [
     ("status",), ("status", "--json"), ("show",), ("show", "--json"), ("describe",),
     ("describe", "--json"), ("logs",), ("logs", "-f"), ("why",), ("wait", "--timeout", "1ms"),
-    ("compare", "afar"), ("report",),
+    ("compare", "afar"), ("report",), ("explain",),
 ]  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""docs/tutorial.md from an empty folder: its commands as they are written, one after the other."""
+"""docs/tutorial.md and docs/recurrent.md from an empty folder: their commands as they are written,
+one after the other."""
 
 import re
 import subprocess
@@ -9,15 +10,16 @@ import pytest
 
 from tests.conftest import ENOUGH_S, ROOT, Cli
 
-TEXT = (ROOT / "docs" / "tutorial.md").read_text()
+DOCS = ROOT / "docs"
+TEXT = (DOCS / "tutorial.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands() -> list[str]:
-    lines = [line for block in blocks("console") for line in block.splitlines()]
+def commands(text: str = TEXT) -> list[str]:
+    lines = [line for block in blocks("console", text) for line in block.splitlines()]
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
@@ -46,3 +48,18 @@ def test_the_tutorial_does_what_it_says(rnnjob: Cli) -> None:
     predicted = printed["rnnjob predict first new.csv"].splitlines()
     wanted = [line.rstrip("}") for line in "".join(blocks("json")).splitlines()]
     assert [line[: len(start)] for line, start in zip(predicted, wanted, strict=True)] == wanted
+
+
+@pytest.mark.release
+def test_the_pictures_of_recurrent_networks_come_from_the_commands_below_them(rnnjob: Cli) -> None:
+    text = (DOCS / "recurrent.md").read_text()
+    for command in commands(text):
+        typed(rnnjob, command)
+    for picture in re.findall(r"\(pictures/([^)]+)\)", text):
+        made, kept = (rnnjob.cwd / picture).read_text(), (DOCS / "pictures" / picture).read_text()
+        assert words_in(made) == words_in(kept), picture
+
+
+def words_in(picture: str) -> list[str]:
+    """Return title, legend and labels. Numbers differ a little between CPUs."""
+    return re.findall(r"<(?:text|title)[^>]*>([^<]*[a-z]{2}[^<]*)<", picture)

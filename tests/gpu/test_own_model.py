@@ -68,17 +68,17 @@ def test_graphs_and_other_shards_change_no_bit_and_each_step_drops_others(
         computing.refresh()
         model, shards = computing.module, range(shape.num_shards)
         together = GpuRows(model, job, shards, GPU)
-        wanted = together.compute(0, 0, batches).clone()
+        wanted = together.shard_rows(0, 0, batches).clone()
         assert bool(wanted.isfinite().all()) and bool((wanted != 0).any())
-        assert not torch.equal(together.compute(0, 1, batches), wanted)
-        assert torch.equal(together.compute(0, 0, batches), wanted)
+        assert not torch.equal(together.shard_rows(0, 1, batches), wanted)
+        assert torch.equal(together.shard_rows(0, 0, batches), wanted)
         one_by_one = GpuRows(
             model, job, shards, GPU, lambda device: CudaQueue(device, with_graphs=False)
         )
-        assert torch.equal(one_by_one.compute(0, 0, batches), wanted)
+        assert torch.equal(one_by_one.shard_rows(0, 0, batches), wanted)
         for shard, rows in batches.items():
             alone = GpuRows(model, job, range(shard, shard + 1), GPU)
-            assert torch.equal(alone.compute(0, 0, {shard: rows})[0], wanted[shard])
+            assert torch.equal(alone.shard_rows(0, 0, {shard: rows})[0], wanted[shard])
 
 
 def test_a_model_that_asks_for_a_value_is_refused_with_its_line(tmp_path: Path) -> None:

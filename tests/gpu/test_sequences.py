@@ -74,8 +74,8 @@ def test_other_shards_of_the_gpu_change_no_bit(
     first = torch.arange(100)
     batches = {s: load(s)["train"].take(first).to(GPU) for s in range(shape.num_shards)}
     together = GpuRows(computing.module, job, range(shape.num_shards), GPU)
-    wanted = together.compute(0, 0, batches).clone()
+    wanted = together.shard_rows(0, 0, batches).clone()
     assert bool(wanted.isfinite().all()) and bool((wanted != 0).any())
     for shard, rows in batches.items():
         alone = GpuRows(computing.module, job, range(shard, shard + 1), GPU)
-        assert torch.equal(alone.compute(0, 0, {shard: rows})[0], wanted[shard])
+        assert torch.equal(alone.shard_rows(0, 0, {shard: rows})[0], wanted[shard])

@@ -15,9 +15,10 @@ from workers.data.rows import ShardData
 from workers.data.tables import rows_from_table
 from workers.errors import DivergedError
 from workers.records.run_folder import StopRequest
+from workers.records.train_result import TrainResult
 from workers.shards import held_rows
 from workers.shards.held_rows import HeldRows
-from workers.train import TrainResult, train
+from workers.train import train
 from workers.worker import SingleProcessWorker
 
 GPU = torch.device("cuda")
@@ -47,7 +48,8 @@ class Sample:
     def train(
         self, job: TrainJob, stop: Callable[[], StopRequest | None] = lambda: None
     ) -> TrainResult:
-        return train(job, SingleProcessWorker(job.data.num_shards, self.load, stop, GPU))
+        worker = SingleProcessWorker(job.data.num_shards, self.load, stop, GPU, self.data.shard)
+        return train(job, worker)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,16 @@ def test_rows_beside_the_gpu_give_the_same_bits(
     held = sample.train(sample.job(tmp_path / "held"))
     monkeypatch.setattr(held_rows, "fits_gpu", lambda device, num_bytes: False)
     streamed = sample.train(sample.job(tmp_path / "streamed"))
+    assert streamed.weights_sha256 == held.weights_sha256
+    assert streamed.test == held.test
+
+
+def test_streamed_rows_give_the_bits_of_held_rows(tmp_path: Path, sample: Sample) -> None:
+    windowed = sample.job(tmp_path / "held").model_copy(update={"window": 128})
+    held = sample.train(windowed)
+    folder = {"run_id": "streamed", "run_uri": str(tmp_path / "streamed")}
+    (tmp_path / "streamed").mkdir()
+    streamed = sample.train(windowed.model_copy(update={"is_streamed": True, **folder}))
     assert streamed.weights_sha256 == held.weights_sha256
     assert streamed.test == held.test
 

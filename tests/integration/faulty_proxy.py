@@ -10,6 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULTS = ("500", "503", "close", "cut")
 """An answer with this HTTP status, or a connection closed before or in the middle of an answer."""
+SLOW = "slow"
+"""An answer that takes `_SLOW_S` longer."""
+_SLOW_S = 1.0
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "expect"})
 """Headers that concern only one connection, so the proxy does not forward them."""
 
@@ -19,7 +22,7 @@ class Outage:
     """A period in which every request fails."""
 
     fault: str
-    """One of FAULTS."""
+    """One of FAULTS, or SLOW."""
     after: int
     """How many requests the proxy forwards before the outage begins."""
     seconds: float
@@ -58,13 +61,16 @@ class FaultyProxy:
             def upstream(self) -> http.client.HTTPConnection:
                 return http.client.HTTPConnection("127.0.0.1", upstream_port, timeout=30)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def port(self) -> int:
         return int(self._server.server_port)
+
+    def begin(self) -> None:
+        """Let the plan begin with the next request, whatever its path."""
+        self._trigger = ""
 
     @property
     def is_over(self) -> bool:
@@ -98,6 +104,13 @@ class FaultyProxy:
         self._server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client may be killed at any moment, and the server be gone."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     """A handler that forwards a request, or fails in place of the server."""
 
@@ -117,6 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "cut":
             # The server carries out the request: an answer may be lost after that, too.
             self._forward(body, cut=True)
+        elif fault == SLOW:
+            time.sleep(_SLOW_S)
+            self._forward(body)
         elif fault:
             self.send_response(int(fault))
             self.send_header("Content-Length", "0")

@@ -15,11 +15,13 @@ from tests.integration.test_cluster_local import _cmdline, _cwd, started_with
 
 
 @contextmanager
-def real_cluster(cli: Cli, num_nodes: int) -> Iterator[tuple[Cli, dict[str, Any]]]:
-    """Nodes of one CPU each; the commands with a state folder of its own, and what `up` told."""
+def real_cluster(
+    cli: Cli, num_nodes: int, cpus_per_node: int = 1
+) -> Iterator[tuple[Cli, dict[str, Any]]]:
+    """Nodes of so many CPUs; the commands with a state folder of its own, and what `up` told."""
     state = str(cli.cwd / "state")
     cli = replace(cli, environment={**cli.environment, "RNNJOB_STATE_DIR": state})
-    size = ("--nodes", str(num_nodes), "--cpus-per-node", "1")
+    size = ("--nodes", str(num_nodes), "--cpus-per-node", str(cpus_per_node))
     up = cli("cluster", "up", "--local", *size, "--json")
     assert up.exit_code == 0, up.stderr
     folder = up.json["folder"]

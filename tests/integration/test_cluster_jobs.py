@@ -149,6 +149,10 @@ def test_a_job_without_a_client_can_be_followed_from_elsewhere(
     assert elsewhere("show", detached, "--json").json["result"]["state"] == "SUCCEEDED"
     assert "detached  SUCCEEDED, attempt 1, 1 worker(s)" in elsewhere("status", detached).stdout
     assert elsewhere("why", detached, "--json").json["category"] == "succeeded"
+    shown = json.loads(cluster.get(f"/api/jobs/{detached}"))["metadata"]
+    assert shown["rnnjob.state"] == "RUNNING", "Ray's own status says how it ended"
+    assert shown["rnnjob.progress"].startswith("epoch ")
+    assert shown["rnnjob.score"] in elsewhere("wait", detached).stdout
 
 
 def test_a_secret_is_in_no_record(cluster: Cluster, detached: str) -> None:
@@ -271,6 +275,15 @@ def test_repeats_run_side_by_side_as_far_as_they_fit(cluster: Cluster) -> None:
     here = cluster.cli("submit", "--local", "--run-id", "here", "--seed", "2", *small)
     assert here.json["weights_sha256"] == done.json["runs"][2]["weights_sha256"]
     assert cluster.cli("compare", "many", "--json").json["mean"] == done.json["mean"]
+
+
+def test_more_workers_than_fit_are_not_measured_and_none_before_them(cluster: Cluster) -> None:
+    before = sorted(cluster.runs.glob("*"))
+    done = cluster.cli("scaling", "--address", "local", "--workers", "1,4", *JOB[:2])
+    assert done.exit_code == 6
+    assert "4 workers need 1 CPU each, the 3 node(s) have room for 3" in done.cause
+    assert "leave 4 out of --workers" in done.cure
+    assert sorted(cluster.runs.glob("*")) == before
 
 
 def test_a_cluster_that_cannot_be_used_is_reported_in_two_lines(

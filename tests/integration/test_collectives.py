@@ -13,14 +13,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tests.conftest import ENOUGH_S
-from tests.unit.simulated import shard_of, single, tiny_job, tiny_loader, tiny_split
-from workers.collectives import Collectives
+from tests.unit.simulated import ShardInMemory, shard_of, single, tiny_job, tiny_loader, tiny_split
 from workers.config import TrainJob
 from workers.gradients import ControlFlags, Gradients, Step
 from workers.models.recurrent import build_model
+from workers.on_ray.collectives import Collectives
 from workers.records.run_folder import StopRequest
 from workers.shard_threads import ShardThreads
 from workers.shards.order import hosted_shards
+from workers.shards.rows_source import StoredShard
+from workers.shards.tree import nodes_within, stacked, tree_sum
 from workers.train import train
 from workers.worker import Notice, Worker, add_in_order
 
@@ -54,8 +56,11 @@ class GlooWorker:
         self.rank, self.world_size = rank, world_size
         self.shards = hosted_shards(job.data.num_shards, world_size, rank)
         self.load_shard = tiny_loader(job.data)
+        self.open_shard: Callable[[int], StoredShard] = lambda shard: ShardInMemory(
+            self.load_shard(shard)
+        )
         collectives = Collectives(job.data.num_shards, world_size)
-        self.ordered_sum = collectives.ordered_sum
+        self.tree_sum = collectives.tree_sum
         self.all_reduce = collectives.all_reduce
         self.gather = collectives.gather
 
@@ -129,7 +134,7 @@ def exchange_and_train(rank: int, world_size: int, folder: Path) -> dict[str, An
         for size in SIZES:
             mine = all_rows(size, dtype)[hosted.start : hosted.stop]
             kept = mine.clone()
-            found[f"sum {size} {dtype}"] = collectives.ordered_sum(mine)
+            found[f"sum {size} {dtype}"] = collectives.tree_sum(rows_of_nodes(mine, hosted))
             found[f"gather {size} {dtype}"] = collectives.gather(mine)
             found[f"unchanged {size} {dtype}"] = torch.equal(mine, kept)
             found[f"reduce {size} {dtype}"] = collectives.all_reduce(mine.sum(dim=0))
@@ -146,6 +151,12 @@ def exchange_and_train(rank: int, world_size: int, folder: Path) -> dict[str, An
     job = tiny_job(folder / "run")
     found["weights"] = train(job, GlooWorker(job, rank, world_size)).weights_sha256
     return found
+
+
+def rows_of_nodes(rows: Tensor, hosted: range) -> Tensor:
+    """Return the rows of the largest nodes within the hosted shards."""
+    by_shard = dict(zip((range(shard, shard + 1) for shard in hosted), rows.clone(), strict=True))
+    return stacked([tree_sum(node, by_shard) for node in nodes_within(NUM_SHARDS, hosted)])
 
 
 def step_of(job: TrainJob, worker: Worker, flags: ControlFlags = NO_FLAGS) -> Step:
@@ -167,11 +178,10 @@ def test_the_workers_host_unequal_numbers_of_neighbouring_shards(found: Found) -
 
 
 @pytest.mark.parametrize(("size", "dtype"), CASES)
-def test_the_ordered_sum_has_the_bits_of_one_process(
+def test_the_sum_over_workers_has_the_bits_of_one_process(
     found: Found, size: int, dtype: torch.dtype
 ) -> None:
-    rows = all_rows(size, dtype)
-    wanted = add_in_order(rows)
+    (wanted,) = rows_of_nodes(all_rows(size, dtype), range(NUM_SHARDS))
     for rank in found:
         assert rank[f"sum {size} {dtype}"].dtype == dtype
         assert torch.equal(rank[f"sum {size} {dtype}"], wanted)
@@ -181,9 +191,10 @@ def test_the_ordered_sum_has_the_bits_of_one_process(
 def test_the_rows_reveal_another_order_of_adding() -> None:
     for dtype in DTYPES:
         rows = all_rows(1000, dtype)
-        assert not torch.equal(add_in_order(rows), add_in_order(rows.flip(0)))
+        (wanted,) = rows_of_nodes(rows, range(NUM_SHARDS))
+        assert not torch.equal(wanted, add_in_order(rows))
         by_two_workers = add_in_order(rows[:2]) + add_in_order(rows[2:])
-        assert not torch.equal(add_in_order(rows), by_two_workers)
+        assert not torch.equal(wanted, by_two_workers)
 
 
 @pytest.mark.parametrize(("size", "dtype"), CASES)
@@ -234,6 +245,6 @@ def test_a_whole_training_ends_with_the_weights_of_one_process(
 def test_one_process_needs_no_process_group() -> None:
     rows = all_rows(7, torch.float32)
     alone = Collectives(NUM_SHARDS, 1)
-    assert torch.equal(alone.ordered_sum(rows), add_in_order(rows))
+    assert torch.equal(alone.tree_sum(rows[:1]), rows[0])
     assert torch.equal(alone.gather(rows), rows)
     assert torch.equal(alone.all_reduce(rows[0]), rows[0])

@@ -20,9 +20,9 @@ FILE_LINE = 'log.info("this code lies in %s", __file__)'
 
 def test_the_workers_of_an_exported_job_run_the_published_code(rnnjob: Cli) -> None:
     code = client_code()
-    text = (Path(__file__).parents[2] / "workers" / "ray_worker.py").read_text()
+    text = (Path(__file__).parents[2] / "workers" / "on_ray" / "ray_worker.py").read_text()
     assert TRAIN_LINE in text
-    code = with_file(code, "workers/ray_worker.py", text.replace(TRAIN_LINE, FILE_LINE))
+    code = with_file(code, "workers/on_ray/ray_worker.py", text.replace(TRAIN_LINE, FILE_LINE))
     short = {"dataset.name": "mnist-sample", "training.epochs": 1}
     manifest = exported(code, str(rnnjob.cwd / "runs"), rnnjob.cwd, **short)
     runtime_env = yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])

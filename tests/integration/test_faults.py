@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,14 +85,17 @@ def test_nodes_join_die_and_are_preempted(cluster: Cluster, undisturbed: Finishe
     assert "elastic  SUCCEEDED" in described
 
 
-def test_a_worker_a_node_and_the_driver_are_killed(cluster: Cluster, undisturbed: Finished) -> None:
-    # This test comes after the elastic one: Ray holds the resources that a lost driver asked for
-    # three more minutes.
+def test_a_worker_the_controller_a_node_and_the_driver_are_killed(
+    cluster: Cluster, undisturbed: Finished
+) -> None:
     cluster.add_nodes(3 - cluster.status()["nodes_alive"])
-    run = cluster.submit("killed", "--workers", "2")
+    run = cluster.submit("killed", "--workers", "2", "--max-failures", "4")
     run.wait_for_start()
     run.workers()[0].process.kill()
     run.wait_for_start()
+    cluster.actors("TrainController")[0].process.kill()
+    run.wait_for_start()
+    assert "Ray Train's controller was lost" in run.status["reason"]
     cluster.kill_nodes(run.workers()[0].node_id)  # the third node takes its place
     run.wait_for_start()
     driver = psutil.Process(run.status["pid"])
@@ -102,9 +106,9 @@ def test_a_worker_a_node_and_the_driver_are_killed(cluster: Cluster, undisturbed
     run.wait_for_start()
     assert run.status["reason"] == "restarted: the driver was killed by SIGKILL"
     result = check(run, undisturbed)
-    assert [phase["workers"] for phase in result["phases"]] == [2] * 4
+    assert [phase["workers"] for phase in result["phases"]] == [2] * 5
     failures = run.failures()
-    assert [failure["kind"] for failure in failures] == ["worker", "worker", "driver"]
+    assert [failure["kind"] for failure in failures] == ["worker", "worker", "worker", "driver"]
     assert not (run.folder / ".ray-train").exists()
 
 
@@ -118,7 +122,24 @@ def test_an_elastic_job_whose_driver_was_killed_has_all_its_workers_again(
     psutil.Process(run.status["pid"]).kill()
     assert run.wait_for_start() == 3
     log = (run.folder / "logs" / "driver.log").read_text()
-    assert "took back what Ray held for the driver before this one" in log
+    assert "took back what Ray held for the controller before this one" in log
+    check(run, undisturbed)
+
+
+def test_what_a_job_held_whose_driver_and_supervisor_were_killed_is_free_soon(
+    cluster: Cluster, undisturbed: Finished
+) -> None:
+    """Nobody takes its request back, so it must expire, for another job to have the CPUs."""
+    lost = cluster.submit("lost", "--workers", "1:3")
+    assert lost.wait_for_start() == 3
+    driver = psutil.Process(lost.status["pid"])
+    supervisor = driver.parent()
+    assert supervisor and "orchestrator.driver.supervisor" in supervisor.cmdline()
+    supervisor.kill()
+    driver.kill()
+    time.sleep(10)
+    run = cluster.submit("next", "--workers", "1:3")
+    assert run.wait_for_start() == 3
     check(run, undisturbed)
 
 

@@ -24,6 +24,8 @@ from orchestrator.cluster.kuberay.code_bootstrap import read_wheel
 from orchestrator.datasets.importing.csv_columns import CsvOptions
 from orchestrator.datasets.importing.csv_wide import read_wide
 from orchestrator.datasets.importing.writer import write_sequences
+from orchestrator.datasets.prepare import prepare
+from orchestrator.datasets.prepared import open_prepared
 from tests.conftest import ENOUGH_S, HANG_S, Cli, Finished, wait_for
 from tests.e2e.test_predict import digits
 from tests.unit.datasets.tables.made import cut, rows, write
@@ -124,6 +126,17 @@ def test_tables_are_read_from_there(
     assert there.shape.fingerprint == cut(path).shape.fingerprint
     storage.write("new/b.parquet", write(path, rows(24)).read_bytes())
     assert cut(f"{base}{glob}{mark}{query}").shape.train_rows == 12
+
+
+def test_blocks_of_a_published_shard_are_read_from_there(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNNJOB_CACHE_DIR", str(tmp_path / "cache"))
+    data = prepare("mnist-sample", num_shards=3)
+    there = open_prepared(Storage(data.publish(storage))).shard(1)
+    whole = data.shard(1).load()["train"]
+    found = there.read("train", [range(5, 9), range(1100, 1222)])
+    assert torch.equal(found.inputs, torch.cat([whole.inputs[5:9], whole.inputs[1100:1222]]))
 
 
 def all_files(storage: Storage, name: str = "") -> dict[str, bytes]:

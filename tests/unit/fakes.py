@@ -14,8 +14,8 @@ from tests.unit.datasets.idx_files import write_idx_files
 from workers.records.activity import Report
 from workers.records.metrics_log import MetricsLog
 from workers.records.run_folder import RunFolder, StopRequest
+from workers.records.train_result import TrainResult
 from workers.storage.typed_json import Json
-from workers.train import TrainResult
 
 WEIGHTS = "c" * 64
 

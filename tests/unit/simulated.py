@@ -1,7 +1,7 @@
 """A tiny synthetic job, and W workers that run it as threads of this process."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,9 +22,10 @@ from workers.config import (
 )
 from workers.data.rows import Rows, ShardData
 from workers.models.recurrent import build_model
-from workers.optimizer import build_optimizer
 from workers.records.run_folder import StopRequest
 from workers.shards.order import hosted_shards, steps_per_epoch
+from workers.shards.rows_source import StoredShard
+from workers.shards.tree import nodes_within, tree_sum
 from workers.worker import Notice, SingleProcessWorker, add_in_order
 
 T = TypeVar("T")
@@ -67,6 +68,8 @@ def tiny_job(
     checkpoint: dict[str, Any] | None = None,
     cpus: int = 1,
     fingerprint: str = "a" * 64,
+    window: int | None = None,
+    is_streamed: bool = False,
     mixed_hardware: Literal["error", "allow"] = "error",
 ) -> TrainJob:
     """Return a job with 3 steps per epoch, whose run folder is `folder`, which is created."""
@@ -83,6 +86,8 @@ def tiny_job(
         log=LogConfig(),
         cpus_per_worker=cpus,
         mixed_hardware=mixed_hardware,
+        window=window,
+        is_streamed=is_streamed,
     )
 
 
@@ -92,7 +97,6 @@ def expected_of(job: TrainJob) -> Expected:
     return Expected.of(
         job,
         build_model(job.model, job.data, seed=0),
-        lambda parameters: build_optimizer(job.training.optimizer, parameters),
         per_epoch,
         job.training.steps or job.training.epochs * per_epoch,
     )
@@ -134,7 +138,26 @@ def single(job: TrainJob, stop_after: int = 0, code: int = 5) -> SingleProcessWo
         num_calls += 1
         return StopRequest("the test wants it", code) if num_calls == stop_after else None
 
-    return SingleProcessWorker(job.data.num_shards, tiny_loader(job.data), stop)
+    load = tiny_loader(job.data)
+    return SingleProcessWorker(
+        job.data.num_shards, load, stop, open_shard=lambda shard: ShardInMemory(load(shard))
+    )
+
+
+class ShardInMemory:
+    """A fake of `StoredShard`, which keeps account of what is read."""
+
+    def __init__(self, data: ShardData) -> None:
+        self._data = data
+        self.spans: list[range] = []
+
+    def load(self) -> ShardData:
+        return self._data
+
+    def read(self, split: str, spans: Sequence[range]) -> Rows:
+        self.spans.extend(spans)
+        numbers = [torch.arange(span.start, span.stop) for span in spans]
+        return self._data[split].take(torch.cat(numbers))
 
 
 class _Exchange:
@@ -168,10 +191,15 @@ class RankWorker:
         self.device = torch.device("cpu")
         self.shards = hosted_shards(job.data.num_shards, num_workers, rank)
         self.load_shard = load
-        self._exchange = exchange
+        self._num_shards, self._exchange = job.data.num_shards, exchange
+        self.open_shard: Callable[[int], StoredShard] = lambda shard: ShardInMemory(load(shard))
 
-    def ordered_sum(self, rows_LN: Tensor) -> Tensor:
-        return add_in_order(self.gather(rows_LN))
+    def tree_sum(self, rows_KN: Tensor) -> Tensor:
+        num_shards, of_ranks = self._num_shards, self._exchange.all_tensors(self.rank, rows_KN)
+        hosted = [hosted_shards(num_shards, len(of_ranks), rank) for rank in range(len(of_ranks))]
+        nodes = [node for shards in hosted for node in nodes_within(num_shards, shards)]
+        rows = torch.cat(of_ranks)  # a copy, as the other ranks read these rows, too
+        return tree_sum(range(num_shards), dict(zip(nodes, rows, strict=True)))
 
     def all_reduce(self, row_N: Tensor) -> Tensor:
         return add_in_order(torch.stack(self._exchange.all_tensors(self.rank, row_N)))

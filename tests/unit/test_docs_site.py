@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.commands import output_of
 from tests.conftest import ROOT
 
 MKDOCS = shutil.which("mkdocs", path=str(Path(sys.executable).parent))
@@ -32,6 +33,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 def test_links_between_files_lead_somewhere(file: Path) -> None:
     targets = LINK.findall(file.read_text())
     assert [target for target in targets if not (file.parent / target).exists()] == []
+
+
+def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+    output_of([sys.executable, str(ROOT / "scripts" / "draw_architecture.py"), "--check"])
 
 
 def test_the_site_names_every_page() -> None:

@@ -21,7 +21,10 @@ HEAVY = {"torch", "ray", "pydantic", "pyarrow", "numpy", "rich", "yaml"}
 REPORT = "import json, sys; print(json.dumps([m for m in sys.modules if '.' not in m]))"
 IMPORT_RAY_THEMSELVES = {
     "orchestrator.launch.ray_client",
-    "orchestrator.driver.elastic",
+    "orchestrator.driver.ray_train.process_group",
+    "orchestrator.driver.ray_train.run_trainer",
+    "orchestrator.driver.ray_train.scaling_policies",
+    "orchestrator.driver.ray_train.unsplit_datasets",
 }
 RUNS_A_JOB = "orchestrator.driver.__main__"
 
@@ -64,8 +67,16 @@ def test_showing_runs_needs_neither_torch_nor_ray_nor_pydantic() -> None:
     assert not loaded_with(shown) & {"torch", "ray", "pydantic"}
 
 
+def test_of_the_processes_of_ray_train_only_the_workers_import_torch() -> None:
+    names = ["orchestrator.driver.ray_trainer", "orchestrator.driver.ray_train.process_group"]
+    names += ["orchestrator.driver.ray_train.run_trainer", "workers.on_ray.entry"]
+    loaded = loaded_with([*names, "workers.shards.shard_block", "workers.records.train_result"])
+    assert "ray" in loaded
+    assert "torch" not in loaded
+
+
 def test_the_training_side_needs_neither_ray_nor_click() -> None:
-    on_ray = {"workers.ray_worker", "workers.records.ray_reports"}
+    on_ray = {"workers.on_ray.entry", "workers.on_ray.ray_worker", "workers.records.ray_reports"}
     loaded = loaded_with([name for name in modules("workers") if name not in on_ray])
     assert not loaded & {"ray", "click", "orchestrator", "onnx", "onnxruntime"}
     assert "torch" in loaded

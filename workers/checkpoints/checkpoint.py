@@ -32,13 +32,15 @@ from workers.checkpoints.progress import Progress, check_types
 from workers.checkpoints.stored import (
     MANIFEST,
     SCHEMA_VERSION,
+    definition_of,
     generation_of,
+    other_definition,
     read_manifest,
     saved_steps,
     step_name,
     stored_as,
 )
-from workers.config import CheckpointConfig
+from workers.config import DEFINITION, CheckpointConfig
 from workers.errors import (
     CheckpointError,
     DamagedCheckpointError,
@@ -187,7 +189,10 @@ def _load(folder: Storage, step: int, fingerprint: str, expected: Expected) -> C
     # First: a checkpoint of another job may well hold more than this one's.
     state = parse_object(read("state.json", LARGE_BYTES))
     check_types(state, {"fingerprint": str})
-    if state["fingerprint"] not in (fingerprint, expected.first_fingerprint):
+    definition = definition_of(state)
+    if definition != DEFINITION and not expected.is_for_use:
+        raise CheckpointError(*other_definition(where, definition))
+    if definition == DEFINITION and state["fingerprint"] != fingerprint:
         raise CheckpointError(
             f"{where} belongs to another job: fingerprint {state['fingerprint'][:12]}, "
             f"not {fingerprint[:12]}",
@@ -213,6 +218,7 @@ def _load(folder: Storage, step: int, fingerprint: str, expected: Expected) -> C
 def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
     state = {
         "schema_version": SCHEMA_VERSION,
+        "definition": DEFINITION,
         "fingerprint": checkpoint.fingerprint,
         "progress": asdict(checkpoint.progress),
     }

@@ -1,15 +1,15 @@
 """What a checkpoint of a job must hold. It is known from the job, before a file is opened."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from workers.checkpoints.progress import Progress
-from workers.checkpoints.weights import optimizer_tensors
-from workers.config import TrainJob
+from workers.config import OptimizerConfig, TrainJob
+from workers.optimizer import Optimizer
 from workers.shards.order import shard_rows
 
 Forms = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -26,24 +26,23 @@ class Expected:
     optimizer: Forms
     check_progress: Callable[[Progress], None]
     """Raises ValueError if the job cannot have come so far in that way."""
-    first_fingerprint: str = ""
-    """What checkpoints of the first version have for a fingerprint."""
+    is_for_use: bool = False
+    """Whether the weights are used, not trained on. Then a checkpoint of another `DEFINITION` will
+    do, whose fingerprint cannot be compared."""
 
     @classmethod
     def of(
         cls,
         job: TrainJob,
         model: nn.Module,
-        build_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         steps_per_epoch: int,
         num_steps: int,
     ) -> "Expected":
         parameters = dict(model.named_parameters())
         return cls(
             forms_of(parameters),
-            _optimizer_forms(parameters, build_optimizer),
+            _optimizer_forms(parameters, job.training.optimizer),
             lambda progress: _check_progress(progress, job, steps_per_epoch, num_steps),
-            job.first_fingerprint,
         )
 
     def check(
@@ -83,19 +82,16 @@ def check_forms(tensors: Mapping[str, Tensor], expected: Forms) -> None:
         raise ValueError(f"the tensor {name[:80]} is {was}, not {wanted}")
 
 
-def _optimizer_forms(
-    parameters: Mapping[str, nn.Parameter],
-    build_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-) -> Forms:
+def _optimizer_forms(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> Forms:
     """Return what the optimizer keeps of each parameter that is trained.
 
     An optimizer of the same kind is asked, which has taken one step with a small parameter.
     """
     probe = nn.Parameter(torch.zeros(2))
     probe.grad = torch.zeros(2)
-    optimizer = build_optimizer([probe])
-    optimizer.step()
-    kept = forms_of(optimizer_tensors(optimizer, [""]))
+    optimizer = Optimizer(config, [probe])
+    optimizer.step(config.lr)
+    kept = forms_of(optimizer.tensors([""]))
     return {
         f"{name}{key}": (dtype, tuple(parameter.shape) if shape else ())
         for name, parameter in parameters.items()

@@ -1,11 +1,13 @@
 """Which checkpoints a run has, as its files tell. Nothing here needs torch."""
 
+import contextlib
 import hashlib
 import re
 from typing import Any
 
+from workers.config import DEFINITION
 from workers.errors import RefusedFileError
-from workers.storage.storage import Storage
+from workers.storage.storage import LARGE_BYTES, Storage
 from workers.storage.typed_json import mistyped_key, parse_object
 
 SCHEMA_VERSION = 1
@@ -42,6 +44,33 @@ def generation_of(manifest: dict[str, Any]) -> int:
     generation = manifest.get("generation", 0)
     is_int = mistyped_key({"generation": generation}, {"generation": int}) is None
     return generation if is_int and 0 <= generation < _MAX_GENERATION else 0
+
+
+def definition_of(state: dict[str, Any]) -> int:
+    """Return the version of what a result was when a state.json was written; see `DEFINITION`."""
+    definition = state.get("definition", 1)
+    return definition if isinstance(definition, int) else 1
+
+
+def newest_definition(checkpoints: Storage) -> int | None:
+    """Return `definition_of` the newest checkpoint whose state can be read; None without one."""
+    for step in reversed(saved_steps(checkpoints)):
+        folder = checkpoints.child(step_name(step))
+        if manifest := read_manifest(folder):
+            name = stored_as("state.json", generation_of(manifest))
+            with contextlib.suppress(FileNotFoundError, ValueError, RefusedFileError):
+                return definition_of(parse_object(folder.read(name, LARGE_BYTES)))
+    return None
+
+
+def other_definition(what: str, definition: int) -> tuple[str, str]:
+    """Return cause and cure of steps that were computed under another definition of a result."""
+    return (
+        f"{what} was computed under version {definition} of what a result is, and this rnnjob "
+        f"computes version {DEFINITION}: the rest would be neither's",
+        "start a new run with its job.yaml (rnnjob submit -c), or resume it with the rnnjob that "
+        "began it",
+    )
 
 
 def stored_as(name: str, generation: int) -> str:

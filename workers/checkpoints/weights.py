@@ -67,28 +67,3 @@ def model_file(
     }
     content: bytes = safetensors.torch.save(dict(weights), metadata)
     return content
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> Weights:
-    """Return the state of an optimizer as tensors named `<parameter name>/<key>`.
-
-    `names`: the parameter names in the order in which the optimizer has the parameters.
-    """
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{names[index]}/{key}": torch.as_tensor(value).detach().cpu().clone()
-        for index, parameter_state in state.items()
-        for key, value in parameter_state.items()
-        if value is not None
-    }
-
-
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]
-) -> None:
-    """Load the tensors that `optimizer_tensors` returned into an optimizer."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for full_name, tensor in tensors.items():
-        name, _, key = full_name.rpartition("/")
-        state.setdefault(names.index(name), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

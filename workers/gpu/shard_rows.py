@@ -1,8 +1,8 @@
 """Gradient rows on a GPU: each shard by calls of one fixed shape, on several queues at once.
 
 Therefore the bits of a shard's row do not depend on how many shards share the card, nor on which
-queue computes them. L shards of this worker, K blocks of a shard's rows, P rows of a block, N
-parameters.
+queue computes them. L shards of this worker, K nodes of the tree of shards that it has whole or
+blocks of a shard's rows, P rows of a block, N parameters.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from workers.gpu.queues import CudaQueue, Queue
 from workers.models.sequences import hidden_outputs
 from workers.pieces import piece_row, row_size, rules_of
 from workers.seeds import Purpose, seed_of
+from workers.shards.tree import nodes_within, stacked, tree_sum
 
 _MAX_LANES = 8
 """Calls that run beside each other. Each takes memory of its own."""
@@ -110,10 +111,12 @@ class GpuRows:
         """`model` may be a copy of lower precision; its weights are read at each step."""
         self._seed, rules = job.training.seed, rules_of(job)
         self._buffers = _StepBuffers(job, shards, device)
-        is_fused = job.training.gradients == "fused"
+        self._is_fused = job.training.gradients == "fused"
         # `fused` computes a block of each shard in one call.
-        groups = [list(shards)] if is_fused else [[shard] for shard in shards]
+        groups = [list(shards)] if self._is_fused else [[shard] for shard in shards]
         self._rows = torch.zeros(len(groups), row_size(model), device=device)
+        self._leaves = nodes_within(job.data.num_shards, shards, max_shards=1)
+        self._roots = nodes_within(job.data.num_shards, shards)
         self._lanes = [
             Lane(new_queue(device), FixedNoise(len(groups[0]), block_rows(job), device))
             for _ in range(min(max_lanes, len(groups)))
@@ -132,7 +135,16 @@ class GpuRows:
                 lane.add(group, block, compute)
 
     def compute(self, epoch: int, step: int, batches: dict[int, Rows]) -> Tensor:
-        """Return the gradient rows (L, N + NUM_SUMS) of a step's rows, or one row if fused.
+        """Return the rows (K, N + NUM_SUMS) of the nodes that this worker has whole; see
+        `workers.gradients.ShardRows`. They may be in the buffer that `shard_rows` returns."""
+        rows = self.shard_rows(epoch, step, batches)
+        if self._is_fused:
+            return rows
+        by_node = dict(zip(self._leaves, rows, strict=True))
+        return stacked([tree_sum(root, by_node) for root in self._roots])
+
+    def shard_rows(self, epoch: int, step: int, batches: dict[int, Rows]) -> Tensor:
+        """Return the gradient rows (L, N + NUM_SUMS) of the shards, or one row if fused.
 
         They are in a buffer of the device, which the next call overwrites. The device may still
         compute them when this returns; what is issued to it afterwards waits for them.

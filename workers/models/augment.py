@@ -1,7 +1,7 @@
 """Random changes of training rows.
 
 Images are shifted, rotated, scaled and sheared in one bilinear resampling. Gaussian noise is for
-all numbers. B batch, H height, W width.
+all numbers, an offset for sequences of them. B batch, H height, W width, T time steps, F features.
 """
 
 import math
@@ -38,12 +38,28 @@ def move(images_BHW: Tensor, config: AugmentConfig, noise: NoiseSource) -> Tenso
 def add_noise(inputs: Tensor, config: AugmentConfig, noise: NoiseSource | None) -> Tensor:
     """Return inputs (B, ...) with Gaussian noise on each number.
 
-    Returns the inputs themselves if there is no noise. The numbers come from pairs of uniform ones
-    (Box and Muller, 1958), as these are what a source of noise draws.
+    Returns the inputs themselves if there is no noise.
     """
     if noise is None or config.noise == 0.0:
         return inputs
-    radius, turn = noise.uniform(2, *inputs.shape[1:]).unbind(1)
+    return inputs + config.noise * _normal(noise, *inputs.shape[1:])
+
+
+def add_offset(vectors_BTF: Tensor, config: AugmentConfig, noise: NoiseSource | None) -> Tensor:
+    """Return sequences with a Gaussian number on each feature, the same at all steps of a row.
+
+    Returns the sequences themselves if there is no offset.
+    """
+    if noise is None or config.offset == 0.0:
+        return vectors_BTF
+    return vectors_BTF + config.offset * _normal(noise, 1, vectors_BTF.shape[2])
+
+
+def _normal(noise: NoiseSource, *shape: int) -> Tensor:
+    """Return standard normal numbers (B, *shape).
+
+    They come from pairs of uniform ones (Box and Muller, 1958), as a source of noise draws these.
+    """
+    radius, turn = noise.uniform(2, *shape).unbind(1)
     # 1 - u is in (0, 1], so its logarithm is finite.
-    normal = torch.sqrt(-2.0 * torch.log1p(-radius)) * torch.cos(2.0 * math.pi * turn)
-    return inputs + config.noise * normal
+    return torch.sqrt(-2.0 * torch.log1p(-radius)) * torch.cos(2.0 * math.pi * turn)

@@ -59,7 +59,8 @@ class RecurrentNetwork(nn.Module):
             )
             for width in widths
         )
-        self.head = nn.Linear(config.hidden_size * directions, num_outputs)
+        pooled = 2 if config.pooling == "mean-max" else 1
+        self.head = nn.Linear(config.hidden_size * directions * pooled, num_outputs)
 
     def forward(
         self, x: Tensor, lengths_B: Tensor | None = None, noise: NoiseSource | None = None
@@ -101,6 +102,9 @@ class RecurrentNetwork(nn.Module):
         return torch.cat(outputs, dim=1)
 
     def _pool(self, outputs_BTH: Tensor, lengths_B: Tensor | None) -> Tensor:
+        if self.config.pooling == "mean-max":
+            both = _mean(outputs_BTH, lengths_B), _max(outputs_BTH, lengths_B)
+            return torch.cat(both, dim=1)
         if self.config.pooling == "mean":
             return _mean(outputs_BTH, lengths_B)
         if self.config.pooling == "max":

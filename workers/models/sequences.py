@@ -6,12 +6,13 @@ B rows, H height, W width, T time steps, F features of a time step, C outputs.
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workers.config import TrainJob
 from workers.data.kinds import ImageInput, VectorInput
 from workers.data.rows import Batch
-from workers.models.augment import add_noise, move
+from workers.models.augment import add_noise, add_offset, move
 from workers.models.noise import NoiseSource
 from workers.models.own import step as own_step
 
@@ -34,19 +35,29 @@ def model_outputs(
         noise: the generators of augmentation and dropout. Without it, nothing is changed or
             dropped.
     """
-    sequences = _sequences(batch, job, noise)
+    return outputs_of(model, sequences_of(batch, job, noise), batch.lengths_N, job, noise)
+
+
+def outputs_of(
+    model: nn.Module,
+    sequences: Tensor,
+    lengths_B: Tensor | None,
+    job: TrainJob,
+    noise: NoiseSource | None = None,
+) -> Tensor:
+    """Compute the outputs (B, C) for what `sequences_of` returned, or for its first time steps."""
     device = sequences.device
     if device.type == "cuda":
         if sequences.is_floating_point():
             sequences = sequences.to(next(model.parameters()).dtype)
-        return _call(model, sequences, batch.lengths_N, job, noise).float()
+        return _call(model, sequences, lengths_B, job, noise).float()
     with torch.autocast(
         device.type,
         dtype=torch.bfloat16,
         enabled=job.training.precision == "bf16",
         cache_enabled=False,  # threads would share the cache
     ):
-        outputs_BC = _call(model, sequences, batch.lengths_N, job, noise)
+        outputs_BC = _call(model, sequences, lengths_B, job, noise)
     return outputs_BC.float()
 
 
@@ -64,7 +75,7 @@ def _call(
     return outputs_BC
 
 
-def _sequences(batch: Batch, job: TrainJob, noise: NoiseSource | None) -> Tensor:
+def sequences_of(batch: Batch, job: TrainJob, noise: NoiseSource | None = None) -> Tensor:
     """Return vectors (B, T, F) float32, zero behind the end of a sequence, or tokens (B, T)."""
     source = job.data.input
     if isinstance(source, ImageInput):
@@ -85,9 +96,16 @@ def _scaled_images(
 
 
 def image_sequences(inputs_BHW: Tensor, read: str) -> Tensor:
-    """Return sequences (B, T, F): a time step is a row, a column or a pixel of an image."""
+    """Return sequences (B, T, F): a time step is a row, a column, a row and a column, or a pixel of
+    an image. Where there are fewer rows than columns, or fewer columns than rows, zeros take their
+    place."""
     if read == "columns":
         return inputs_BHW.transpose(1, 2)
+    if read == "rows-and-columns":
+        rows_BHW, columns_BWH = inputs_BHW, inputs_BHW.transpose(1, 2)
+        steps = max(inputs_BHW.shape[1:])
+        both = [F.pad(x, (0, 0, 0, steps - x.shape[1])) for x in (rows_BHW, columns_BWH)]
+        return torch.cat(both, dim=2)
     if read == "pixels":
         return inputs_BHW.flatten(1).unsqueeze(2)
     return inputs_BHW
@@ -102,6 +120,7 @@ def _vector_sequences(
     if source.missing == "zero":  # a missing number is stored as NaN, and becomes the mean
         vectors_BTF = vectors_BTF.masked_fill(vectors_BTF.isnan(), 0.0)
     vectors_BTF = add_noise(vectors_BTF, job.augment, noise)
+    vectors_BTF = add_offset(vectors_BTF, job.augment, noise)
     if batch.lengths_N is None:
         return vectors_BTF
     return vectors_BTF.masked_fill(~is_step(batch.lengths_N, vectors_BTF.shape[1]), 0.0)

@@ -84,5 +84,7 @@ def end_workers(reports: Sequence[Report]) -> None:
 
 
 def _kill(pid: int) -> None:
+    if pid <= 1:  # it would mean many processes
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

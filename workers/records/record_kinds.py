@@ -1,10 +1,11 @@
 """The content of the records of metrics.jsonl, by their `kind`.
 
-- `start`  at each start or restart: attempt, step, workers, Unix time, the cost of the restart, the
-           node and device of worker 0 and the hash of its arithmetic; if that is not the same
-           everywhere, `mixed_hardware`, the machines of this start, and `other_devices`, those
-           that computed earlier steps of the run
-- `step`   after each step: epoch, step, loss, score, rows, lr, gradient_norm
+- `start`  at each start or restart: attempt, step, workers and the CPUs of each, Unix time, the
+           cost of the restart, the node and device of worker 0 and the hash of its arithmetic;
+           if that is not the same everywhere, `mixed_hardware`, the machines of this start, and
+           `other_devices`, those that computed earlier steps of the run
+- `step`   after each step: epoch, step, loss, score, rows, lr, gradient_norm, and the `seconds` in
+           which worker 0 waited for data, computed, and exchanged
 - `epoch`  after each epoch: see `workers.train`
 - `test`   the results of the final model on the test split
 
@@ -42,6 +43,7 @@ _REQUIRED: dict[str, dict[str, Any]] = {
 SCORES = ("accuracy", "mae")
 _SCORE_PREFIX = {"step": "", "epoch": "train_", "test": ""}
 _OPTIONAL = {
+    "cpus_per_worker": int,
     "repeated_steps": int,
     "idle_s": float,
     "device": str,
@@ -50,6 +52,7 @@ _OPTIONAL = {
     "mixed_hardware": str,
     "other_devices": str,
     "rows_not_reached": int,
+    "seconds": dict,
     "validation_s": float,
     "validation_loss": float,
     **{

@@ -1,4 +1,5 @@
-"""Which rows make up a step, in which order, and the proof that each row was used once.
+"""Which rows make up a step, where they are, in memory or in the shards' files, and the proof that
+each was used once.
 
 Everything is a function of the seed, the epoch and the shard, never of the number of workers.
 """

@@ -3,7 +3,7 @@
 N rows of a shard.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,15 @@ from workers.errors import RowAccountError
 class RowAccount:
     """The counts of how often each row of the hosted shards is used in one epoch."""
 
-    def __init__(self, epoch: int, orders: dict[int, NDArray[np.int64]], num_done: int) -> None:
+    def __init__(self, epoch: int, sizes: Mapping[int, int]) -> None:
         """Begin the account of an epoch.
 
         Args:
             epoch: the number of the epoch, counted from 1.
-            orders: the rows of each shard, in the order of the epoch.
-            num_done: how many rows of each shard were used before a restart.
+            sizes: the number of rows of each shard.
         """
         self._epoch = epoch
-        self._visits_N = {shard: np.zeros(len(order), np.uint8) for shard, order in orders.items()}
-        for shard, order in orders.items():
-            self.use(shard, order[:num_done])
+        self._visits_N = {shard: np.zeros(size, np.uint8) for shard, size in sizes.items()}
 
     def use(self, shard: int, rows: NDArray[np.int64]) -> None:
         """Count these rows of a hosted shard as used once more."""

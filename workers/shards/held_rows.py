@@ -1,7 +1,7 @@
 """The rows that a worker holds, and which of them make up each step of an epoch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -11,7 +11,10 @@ from workers.config import SPLITS, TrainJob
 from workers.data.rows import Rows, ShardData, collected, padded_to_longest
 from workers.errors import DataError
 from workers.shards.account import RowAccount
-from workers.shards.order import by_length, epoch_order, shard_rows, step_rows
+from workers.shards.order import by_length, step_rows
+from workers.shards.rows_source import in_parts
+from workers.shards.shard_file import num_rows_of
+from workers.shards.windows import order_of
 
 _HOST = torch.device("cpu")
 _SHARE_OF_GPU = 0.25
@@ -35,7 +38,7 @@ class HeldRows:
         """Load the shards. Raises DataError if a shard does not hold as many rows as it should."""
         self._job = job
         started = time.perf_counter()
-        self._sizes = {shard: _num_rows(job, "train", shard) for shard in shards}
+        self._sizes = {shard: num_rows_of(job.data, "train", shard) for shard in shards}
         self.shards: dict[int, ShardData] = {}
         # Of the training rows there is one copy, in which each shard finds its place.
         train = collected(
@@ -70,17 +73,24 @@ class HeldRows:
         for (shard, loaded), part in zip(self.shards.items(), parts, strict=True):
             self.shards[shard] = {"train": part, **{s: r.to(where) for s, r in loaded.items()}}
 
-    def epoch(self, epoch: int, steps_done: int) -> "EpochRows":
+    def epoch(self, epoch: int, steps_done: int) -> "HeldEpoch":
         """Return the rows of epoch `epoch` (from 0). `steps_done`: its steps before a restart."""
         job = self._job
         orders = {
-            shard: epoch_order(job.training.seed, epoch, shard, size)
+            shard: order_of(job.training.seed, epoch, shard, size, job.window)
             for shard, size in self._sizes.items()
         }
         for shard, lengths in self._lengths.items():
             if lengths is not None:
                 orders[shard] = by_length(orders[shard], lengths, job.rows_per_shard_step)
-        return EpochRows(job, self._train, orders, epoch, steps_done, self._is_streamed)
+        return HeldEpoch(job, self._train, orders, epoch, steps_done, self._is_streamed)
+
+    def parts(self, split: str, shard: int) -> Iterable[Rows]:
+        """Return the rows of a split and a hosted shard, in parts."""
+        return in_parts(self.shards[shard][split], self._job.window)
+
+    def close(self) -> None:
+        """Do nothing: nothing reads in the background."""
 
 
 def fits_gpu(device: torch.device, num_bytes: int) -> bool:
@@ -89,13 +99,9 @@ def fits_gpu(device: torch.device, num_bytes: int) -> bool:
     return num_bytes <= free * _SHARE_OF_GPU
 
 
-def _num_rows(job: TrainJob, split: str, shard: int) -> int:
-    return len(shard_rows(job.data.num_rows(split), job.data.num_shards, shard))
-
-
 def _check_sizes(job: TrainJob, shard: int, loaded: ShardData) -> None:
     for split in SPLITS:
-        expected = _num_rows(job, split, shard)
+        expected = num_rows_of(job.data, split, shard)
         if len(loaded[split]) != expected:
             raise DataError(
                 f"shard {shard} of {job.data.name} holds {len(loaded[split])} "
@@ -104,7 +110,7 @@ def _check_sizes(job: TrainJob, shard: int, loaded: ShardData) -> None:
             )
 
 
-class EpochRows:
+class HeldEpoch:
     """The training rows in the order of one epoch, with the account of their use."""
 
     def __init__(
@@ -126,7 +132,9 @@ class EpochRows:
         self._rows_per_shard_step = job.rows_per_shard_step
         self._orders = orders
         self._index = torch.from_numpy(self._in_order_of_steps()).to(train.targets_N.device)
-        self.account = RowAccount(epoch + 1, self._orders, steps_done * self._rows_per_shard_step)
+        self.account = RowAccount(epoch + 1, {s: len(order) for s, order in orders.items()})
+        for shard, order in orders.items():
+            self.account.use(shard, order[: steps_done * self._rows_per_shard_step])
 
     def step(self, step: int) -> dict[int, Rows]:
         """Return the rows of step `step` (from 0) for each hosted shard, and count them as used."""

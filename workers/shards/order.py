@@ -29,6 +29,11 @@ def hosted_shards(num_shards: int, num_workers: int, rank: int) -> range:
     return range(rank * num_shards // num_workers, (rank + 1) * num_shards // num_workers)
 
 
+def most_shards(num_shards: int, num_workers: int) -> int:
+    """Return the shards of the worker that hosts most, which bounds the speed."""
+    return -(-num_shards // num_workers)
+
+
 def steps_per_epoch(num_rows: int, num_shards: int, rows_per_shard_step: int) -> int:
     """Return the number of steps until the longest shard is read. The last step may be smaller."""
     longest = -(-num_rows // num_shards)
@@ -39,9 +44,14 @@ def epoch_order(seed: int, epoch: int, shard: int, num_shard_rows: int) -> NDArr
     """Return the order of a shard's rows in one epoch: a permutation of range(num_shard_rows).
 
     It comes from raw Philox words and a stable sort, which numpy promises never to change. numpy's
-    `permutation` has no such promise.
+    `permutation` has no such promise. For `dataset.window` see `workers.shards.windows`.
     """
-    words = np.random.Philox(stream(seed, Purpose.ORDER, epoch, shard)).random_raw(num_shard_rows)
+    return drawn_order(stream(seed, Purpose.ORDER, epoch, shard), num_shard_rows)
+
+
+def drawn_order(seeds: np.random.SeedSequence, number: int) -> NDArray[np.int64]:
+    """Return a permutation of range(number), the same for ever."""
+    words = np.random.Philox(seeds).random_raw(number)
     return np.argsort(words, kind="stable").astype(np.int64)
 
 

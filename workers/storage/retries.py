@@ -17,6 +17,7 @@ MAX_FAILING_S = 60.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _PERMANENT = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_|UNRECOGNIZED_CLIENT|AUTHENTICATION|SIGNATURE"
+    r"|AccessDenied|NoSuchBucket|Invalid[A-Z]|SignatureDoesNotMatch|credentials"  # as botocore says
     r"|HTTP status (?:3\d\d|4(?!08|25|29)\d\d)"
 )
 """What S3 answers when it would answer the same the next time."""

@@ -102,6 +102,7 @@ class Storage:
         self._fs, root = open_file_system(uri)
         self.uri = uri if "://" in uri else root
         self._root: str = root.rstrip("/") or "/"
+        self._is_local = isinstance(self._fs, fs.LocalFileSystem)
         self._retries: Retries | None = None
         self._boundary: str | None = None
         """The folder out of which no symbolic link is followed."""
@@ -110,6 +111,12 @@ class Storage:
 
     def __repr__(self) -> str:
         return f"Storage({self.where()!r})"
+
+    def __copy__(self) -> "Storage":
+        # A list of many runs makes several for each of them, and the copy module is slow.
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Storage) and self.uri == other.uri
@@ -179,7 +186,7 @@ class Storage:
     @property
     def local_path(self) -> Path | None:
         """The path of the folder if it is on this machine's file system, else None."""
-        return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
+        return Path(self._root) if self._is_local else None
 
     @property
     def filesystem_and_path(self) -> tuple[fs.FileSystem, str]:
@@ -189,7 +196,7 @@ class Storage:
     def where(self, name: str = "") -> str:
         """Return the location of a file, or of the folder, as messages show it."""
         path = f"{self._root}/{name}" if name else self._root
-        return path if self.local_path else f"{self._fs.type_name}://{path}"
+        return path if self._is_local else f"{self._fs.type_name}://{path}"
 
     def _path(self, name: str = "", follow: bool = True) -> str:
         """Return the path of a file, or of the folder, for the file system.
@@ -199,7 +206,7 @@ class Storage:
         Raises RefusedFileError if the path leads out of the folder that confines this one.
         """
         path = f"{self._root}/{name}" if name else self._root
-        if self.local_path is None or path == self._boundary:
+        if not self._is_local or path == self._boundary:
             return path
         if follow:
             return local_files.resolve(path, self._boundary)
@@ -275,15 +282,18 @@ class Storage:
         the last of those that write at the same moment wins, and the others are told so, unless
         one of them takes longer than `_SETTLE_S` to write.
         """
-        with storage_errors("write", self.where(name)):
+
+        def write_new() -> bool | None:
             path = self._path(name, follow=False)
             self._make_way(path)
             if self.local_path:
                 return local_files.create(path, data)
-            done = s3_new_object.put_new(self.uri, path, data) if self._is_s3 else None
+            return s3_new_object.put_new(self.uri, path, data) if self._is_s3 else None
+
+        done = self._do("write", name, write_new)
         if done is not None:
             # A request that was repeated, since its answer was lost, finds its own object.
-            return done or self._holds(name, data)
+            return done or (self._is_s3 and self._holds(name, data))
         if self.exists(name):
             return False
         self.write(name, data)
@@ -362,10 +372,22 @@ class Storage:
 
         return self._do("read", name, read)
 
+    def read_places(self, name: str, use: Callable[[Any], T], max_bytes: int) -> T:
+        """Return what `use` makes of an open file, of which it may read any places.
+
+        `use` is called again if a remote storage fails meanwhile. Raises as `read`.
+        """
+
+        def read() -> T:
+            with self._opened(name, max_bytes) as (file, _):
+                return use(file)
+
+        return self._do("read", name, read)
+
     @contextlib.contextmanager
     def _opened(self, name: str, max_bytes: int) -> Iterator[tuple[Any, int]]:
         """Open a file to read it, and return it with its size in bytes."""
-        path, is_local = self._path(name), self.local_path is not None
+        path, is_local = self._path(name), self._is_local
         opened: Any = local_files.open_regular(path) if is_local else self._fs.open_input_file(path)
         with opened as file:
             size: int = os.fstat(file.fileno()).st_size if is_local else file.size()

@@ -1,16 +1,17 @@
 """Compute the metrics of a trained model in one process."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
 from workers.config import DataShape
-from workers.data.rows import ShardData
+from workers.data.rows import Rows, ShardData
 from workers.evaluate import Evaluation, evaluate
 from workers.models.compute_copy import ComputeCopy
 from workers.models.cpu_kernels import bf16_kernels
 from workers.shard_threads import ShardThreads
+from workers.shards.rows_source import in_parts
 from workers.trained.load import TrainedModel
 from workers.worker import SingleProcessWorker
 
@@ -36,7 +37,10 @@ def evaluate_trained(
     worker = SingleProcessWorker(data.num_shards, load_shard, lambda: None, device)
     precision = job.training.precision
     computing = ComputeCopy(model.module, precision, device)
-    shards = {shard: load_shard(shard) for shard in worker.shards}
+
+    def parts(split: str, shard: int) -> Iterable[Rows]:
+        return in_parts(load_shard(shard)[split], job.window)
+
     threads = ShardThreads(min(num_threads, data.num_shards))
     with contextlib.closing(threads), bf16_kernels(precision, device):
-        return evaluate(computing.module, job, worker, threads, shards, split)
+        return evaluate(computing.module, job, worker, threads, parts, split)

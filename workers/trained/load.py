@@ -1,7 +1,7 @@
 """Load the model of a run: the final one, the best so far, or that of a checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -13,7 +13,6 @@ from workers.checkpoints.weights import load_weights, weights_sha256
 from workers.config import TrainJob
 from workers.errors import DamagedCheckpointError, InputError, RefusedFileError
 from workers.models.build import model_of
-from workers.optimizer import build_optimizer
 from workers.records.run_folder import RunFolder
 from workers.shards.order import steps_per_epoch
 
@@ -79,12 +78,14 @@ def _weights_at(
 ) -> Mapping[str, Tensor]:
     checkpoints = Checkpoints(run, job.checkpoint)
     per_epoch = steps_per_epoch(job.data.train_rows, job.data.num_shards, job.rows_per_shard_step)
-    expected = Expected.of(
-        job,
-        module,
-        lambda parameters: build_optimizer(job.training.optimizer, parameters),
-        per_epoch,
-        job.training.steps or job.training.epochs * per_epoch,
+    expected = replace(
+        Expected.of(
+            job,
+            module,
+            per_epoch,
+            job.training.steps or job.training.epochs * per_epoch,
+        ),
+        is_for_use=True,
     )
     if checkpoint == BEST:
         newest = checkpoints.latest(job.checkpoint_fingerprint, expected)

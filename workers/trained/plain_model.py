@@ -156,6 +156,12 @@ class Predictor(nn.Module):
 def _as_sequences(images_BHW: Tensor, read: str) -> Tensor:
     if read == "columns":
         return images_BHW.transpose(1, 2)
+    if read == "rows-and-columns":
+        height, width = images_BHW.shape[1:]
+        pad = nn.functional.pad
+        rows = pad(images_BHW, (0, 0, 0, max(width - height, 0)))
+        columns = pad(images_BHW.transpose(1, 2), (0, 0, 0, max(height - width, 0)))
+        return torch.cat([rows, columns], dim=2)
     return images_BHW.flatten(1).unsqueeze(2) if read == "pixels" else images_BHW
 
 
@@ -184,7 +190,8 @@ class Network(nn.Module):
             nn.ModuleList(cell(w, self.hidden, batch_first=True) for _ in range(directions))
             for w in widths
         )
-        self.head = nn.Linear(self.hidden * directions, facts["num_outputs"])
+        vectors = 2 if config["pooling"] == "mean-max" else 1
+        self.head = nn.Linear(self.hidden * directions * vectors, facts["num_outputs"])
 
     def forward(self, x: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -203,11 +210,12 @@ class Network(nn.Module):
         if lengths_B is None:
             lengths_B = torch.full(x_BTF.shape[:1], x_BTF.shape[1], device=x_BTF.device)
         pooling = self.config["pooling"]
+        if pooling == "mean-max":
+            return torch.cat([_mean(x_BTF, lengths_B), _max(x_BTF, lengths_B)], dim=1)
         if pooling == "mean":
-            kept_BTF = x_BTF.masked_fill(~_is_step(lengths_B, x_BTF), 0.0)
-            return kept_BTF.sum(dim=1) / lengths_B.unsqueeze(1)
+            return _mean(x_BTF, lengths_B)
         if pooling == "max":
-            return x_BTF.masked_fill(~_is_step(lengths_B, x_BTF), -math.inf).amax(dim=1)
+            return _max(x_BTF, lengths_B)
         last_BF = x_BTF[torch.arange(len(x_BTF), device=x_BTF.device), lengths_B - 1]
         # A reverse direction has seen the whole sequence at the first time step.
         return torch.cat([last_BF[:, : self.hidden], x_BTF[:, 0, self.hidden :]], dim=1)
@@ -221,6 +229,15 @@ def _reversed(x_BTF: Tensor, lengths_B: Tensor | None) -> Tensor:
     last_B1 = lengths_B.unsqueeze(1) - 1
     from_BT = torch.where(steps_T <= last_B1, last_B1 - steps_T, steps_T)
     return x_BTF.gather(1, from_BT.unsqueeze(2).expand_as(x_BTF))
+
+
+def _mean(x_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+    kept_BTF = x_BTF.masked_fill(~_is_step(lengths_B, x_BTF), 0.0)
+    return kept_BTF.sum(dim=1) / lengths_B.unsqueeze(1)
+
+
+def _max(x_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+    return x_BTF.masked_fill(~_is_step(lengths_B, x_BTF), -math.inf).amax(dim=1)
 
 
 def _own_network(folder: Path, facts: dict[str, Any]) -> nn.Module:

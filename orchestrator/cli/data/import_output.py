@@ -64,11 +64,12 @@ def write(
     """Write the sequences that `read` returns, and say what was written. Raises JobError."""
     from orchestrator.datasets.importing.sequences import with_split
     from orchestrator.datasets.importing.writer import write_sequences
+    from orchestrator.display.row_progress import RowProgress
 
     output = output or f"{source.name.partition('.')[0] or 'sequences'}.parquet"
-    with terminated_as(KeyboardInterrupt):
+    with terminated_as(KeyboardInterrupt), RowProgress("importing", None) as progress:
         sequences = with_split(read(), split) if split else read()
-        written = write_sequences(sequences, output, force)
+        written = write_sequences(sequences, output, force, progress.set)
     notes = [*sequences.notes, *_notes(written)]
     next_commands = _next_commands(written, output)
     for note in notes:

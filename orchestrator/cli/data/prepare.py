@@ -19,6 +19,7 @@ from workers.errors import InputError
 if TYPE_CHECKING:
     from orchestrator.datasets.options import TableOptions
     from orchestrator.datasets.prepared import PreparedData
+    from orchestrator.datasets.progress import Tell
 
 _IS_COUNT = re.compile(r"[0-9]{1,18}")
 
@@ -83,6 +84,7 @@ def prepare_command(
     rnnjob submit does this by itself when it is needed.
     """
     from orchestrator.datasets.options import TABLE_PREFIX
+    from orchestrator.display.row_progress import RowProgress
 
     if num_shards < 1:
         raise InputError(f"--num-shards is {num_shards}", "use at least 1")
@@ -91,10 +93,15 @@ def prepare_command(
             f"--validation-rows is '{validation_rows}'", "give a number of rows, or auto"
         )
     options = table_options_from(assignments, flags)
-    if dataset.startswith(TABLE_PREFIX):
-        data = _prepare_tables(dataset, options, tokens, num_shards, force)
-    else:
-        data = _prepare_images(dataset, options, data_dir, num_shards, validation_rows, force)
+    with RowProgress("preparing", None) as progress:
+        tell = progress.tell
+        if dataset.startswith(TABLE_PREFIX):
+            data = _prepare_tables(dataset, options, tokens, num_shards, force, tell)
+        else:
+            held_out = validation_rows if validation_rows == "auto" else int(validation_rows)
+            data = _prepare_images(dataset, options, data_dir, num_shards, held_out, force, tell)
+    for note in data.origin.notes:
+        echo(note, err=True)
     data.verify()
     if as_json:
         content = data.shape.model_dump()
@@ -112,17 +119,19 @@ def prepare_command(
 
 
 def _prepare_tables(
-    name: str, options: "TableOptions", as_tokens: bool, num_shards: int, force: bool
+    name: str,
+    options: "TableOptions",
+    as_tokens: bool,
+    num_shards: int,
+    force: bool,
+    tell: "Tell",
 ) -> "PreparedData":
     from orchestrator.datasets.options import TABLE_PREFIX
     from orchestrator.datasets.tables.files import absolute_uri
     from orchestrator.datasets.tables.prepare import prepare_tables
 
     name = TABLE_PREFIX + absolute_uri(name.removeprefix(TABLE_PREFIX))
-    data = prepare_tables(name, options, as_tokens, num_shards, force=force)
-    for note in data.origin.notes:
-        echo(note, err=True)
-    return data
+    return prepare_tables(name, options, as_tokens, num_shards, force=force, tell=tell)
 
 
 def _prepare_images(
@@ -130,8 +139,9 @@ def _prepare_images(
     options: "TableOptions",
     data_dir: Path | None,
     num_shards: int,
-    validation_rows: str,
+    validation_rows: int | str,
     force: bool,
+    tell: "Tell",
 ) -> "PreparedData":
     from orchestrator.datasets.options import TABLE_PREFIX
     from orchestrator.datasets.prepare import prepare
@@ -141,5 +151,4 @@ def _prepare_images(
             f"dataset.{min(given)} is for tables, the data set is {name}",
             f"leave it out, or name tables: --dataset {TABLE_PREFIX}URI",
         )
-    held_out = validation_rows if validation_rows == "auto" else int(validation_rows)
-    return prepare(name, data_dir, num_shards, held_out, force=force)
+    return prepare(name, data_dir, num_shards, validation_rows, force=force, tell=tell)

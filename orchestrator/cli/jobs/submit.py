@@ -107,6 +107,7 @@ def submit_command(
     )
     from orchestrator.cli.run_to_end import run_to_end, start_and_leave
     from orchestrator.cluster.connection import given_address
+    from orchestrator.spec.plan import with_one_cpu
 
     if resume is not None:
         _resume(click.get_current_context(), resume)
@@ -134,6 +135,8 @@ def submit_command(
         )
 
     shared = launcher() if cluster else None  # what is sent there is listed once for all
+    if seeds is not None and cluster:  # they run side by side
+        spec = with_one_cpu(spec)
     specs = {run_id: spec} if seeds is None else repeats_of(spec, seeds, run_id)
     if dry_run:
         (first_id, first), *others = specs.items()

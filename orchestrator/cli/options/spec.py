@@ -1,7 +1,7 @@
 """The flags that make up a spec, for each command that takes a spec."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -58,6 +58,13 @@ def gpus_per_worker_option(default: str = "") -> Callable[[Any], Any]:
     return click.option("--gpus-per-worker", type=float, metavar="SHARE", help=help_text)
 
 
+_WORKERS = click.option(
+    "--workers",
+    "--num-workers",
+    metavar="N|MIN:MAX",
+    help="Number of training processes, or a range MIN:MAX. It decides how fast the job runs, "
+    "not its result.",
+)
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "-c",
@@ -143,17 +150,13 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         help="Whether the metric is maximized or minimized: max for validation_accuracy, and min "
         "for validation_loss.",
     ),
-    click.option(
-        "--workers",
-        "--num-workers",
-        metavar="N|MIN:MAX",
-        help="Number of training processes, or a range MIN:MAX. It decides how fast the job runs, "
-        "not its result.",
-    ),
+    _WORKERS,
     click.option(
         "--cpus-per-worker",
         type=int,
-        help="CPUs of one worker, which computes that many shards at the same time.",
+        help="CPUs of one worker, which computes that many shards at the same time. Without it, "
+        "the workers share those of this machine, or what the nodes of a cluster have free; with "
+        "MIN:MAX workers or a GPU, each has one there.",
     ),
     gpus_per_worker_option(),
     click.option(
@@ -202,7 +205,22 @@ def spec_options(function: Callable[P, R]) -> Callable[P, R]:
     The command gets `config`, `preset`, `assignments` and `run_id` by name. It gets the others as
     `**flags`, and passes them to `spec_from`.
     """
-    for option in reversed(_OPTIONS):
+    return _with_options(function, _OPTIONS)
+
+
+def spec_options_with(workers: Callable[[Any], Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator like `spec_options`, with a command's own option in place of --workers.
+
+    The value of that option is not for `spec_from`.
+    """
+    options = [workers if option is _WORKERS else option for option in _OPTIONS]
+    return lambda function: _with_options(function, options)
+
+
+def _with_options(
+    function: Callable[P, R], options: Sequence[Callable[[Any], Any]]
+) -> Callable[P, R]:
+    for option in reversed(options):
         function = option(function)
     return function
 

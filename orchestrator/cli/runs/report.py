@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.completion_values import run_ids
 from orchestrator.cli.options.example import example
@@ -21,6 +20,7 @@ from workers.errors import InputError
 if TYPE_CHECKING:
     from orchestrator.runs.report.content import Reported
     from workers.records.run_folder import RunFolder
+    from workers.trained.explain.explanation import Explanation
 
 
 @click.command("report", epilog=example("rnnjob report @last"))
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     help="File to write.  [default: report.html in the run's folder, or here for several runs]",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option(
+    "--explain",
+    "explain_it",
+    is_flag=True,
+    help="Add what the model does while it reads, as `rnnjob explain` finds it.",
+)
 @click.option("--open", "open_it", is_flag=True, help="Open the page in your browser.")
 @click.option(
     "--data-dir",
@@ -50,6 +56,7 @@ def report_command(
     storage: str | None,
     output: Path | None,
     force: bool,
+    explain_it: bool,
     open_it: bool,
     data_dir: Path | None,
     trust_code: bool,
@@ -78,8 +85,9 @@ def report_command(
     if not in_folder:
         _check_output(file, force)
     reported = [_reported(run, trust_code, data_dir) for run in folders]
+    added = [_explained(run, trust_code, data_dir) for run in folders if explain_it]
     try:
-        page = render(reported)
+        page = render(reported, added)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
             f"a result.json is not what a run writes: {type(error).__name__}: {error}",
@@ -96,23 +104,21 @@ def report_command(
 
 def _reported(run: "RunFolder", trust_code: bool, data_dir: Path | None) -> "Reported":
     """Read a run that has ended, with the predictions for its test rows. Raises InputError."""
-    from orchestrator.observe.evidence import state_here
+    from orchestrator.observe.ended import ended_result
     from orchestrator.runs.report.content import read_reported
-    from orchestrator.runs.result import read_result
     from orchestrator.trained.test_split import predicted_test_rows
 
-    status, result = state_here(run), read_result(run)
-    if status.state not in runs.TERMINAL:
-        raise InputError(
-            f"{run.run_id} is {status.state}: its report is made when it has ended",
-            f"wait for its end: {runs.next_command(run, 'wait')}",
-        )
-    if result is None or not result.get("steps"):
-        raise InputError(
-            f"{run.run_id} is {status.state} and has no metrics",
-            f"see why: {runs.next_command(run, 'why')}",
-        )
+    result = ended_result(run, "its report is made")
     return read_reported(run, result, predicted_test_rows(run, trust_code, data_dir))
+
+
+def _explained(run: "RunFolder", trust_code: bool, data_dir: Path | None) -> "Explanation":
+    from orchestrator.trained.explain import explain_run
+    from orchestrator.trained.trained_run import open_trained
+    from workers.storage.storage import Storage
+
+    trained = open_trained(Storage(run.storage.parent_uri), run.run_id, trust_code)
+    return explain_run(trained, data_dir=data_dir)
 
 
 def _check_output(file: Path, force: bool) -> None:

@@ -33,14 +33,15 @@ _NODES, _CPUS_PER_NODE = 3, 1
 @click.option(
     "--local",
     is_flag=True,
-    help="Run in one process, without Ray. Only the faults driver and storage are possible then.",
+    help="Run in one process, without Ray. Only the faults driver, storage and suspend "
+    "are possible then.",
 )
 @address_option
 @request_options
 @click.option(
     "--faults",
     metavar="KIND,...",
-    help="Faults to inject: worker, node, driver, storage, resize.  "
+    help="Faults to inject: worker, node, driver, storage, resize, suspend, supervisor.  "
     "[default: all; on --address all but node]",
 )
 @click.option(
@@ -98,10 +99,11 @@ def drill_command(
 ) -> None:
     """Check on your own cluster or machine that nothing is lost when something fails.
 
-    A short job runs twice: undisturbed, then with faults. A fault kills a worker, a node or the
-    driver, damages the newest checkpoint, or changes the number of workers. --seed, which is also
-    the job's seed, decides when each fault strikes and what it hits. Then the drill compares the
-    weights, the loss of every step and the rows of every epoch of the two runs.
+    A short job runs twice: undisturbed, then with faults. A fault kills a worker, a node, the
+    driver or what keeps it running, suspends a worker for 20 s, damages the newest checkpoint, or
+    changes the number of workers. --seed, which is also the job's seed, decides when each fault
+    strikes and what it hits. Then the drill compares the weights, the loss of every step and the
+    rows of every epoch of the two runs.
 
     The drill starts its own cluster on this machine and removes it afterwards. It can also run on
     the cluster that --address names, or in one process (--local). Both runs stay in the storage.

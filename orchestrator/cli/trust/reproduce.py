@@ -158,11 +158,12 @@ def _exit_code(comparison: "Comparison", status: "RunStatus") -> int:
 def _spec_again(run: "RunFolder", steps: int, scaling: dict[str, Any]) -> "JobSpec":
     """Return the spec of a run, limited to its first steps, in the storage where the run is now.
 
-    It has no time limit, which could end the new run before these steps are done.
+    It has no time limit, which could end the new run before these steps are done, and no tracker,
+    which may be a stranger's.
     """
     from orchestrator.spec.plan import read_spec
 
-    limits = {"limits.steps": steps, "limits.time": None}
+    limits = {"limits.steps": steps, "limits.time": None, "tracking.mlflow": None}
     return read_spec(run).with_values({"storage": run.storage.parent_uri, **limits, **scaling})
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +36,15 @@ class Written:
     missing_targets: int = 0
 
 
-def write_sequences(sequences: Sequences, output: str, force: bool = False) -> Written:
+def write_sequences(
+    sequences: Sequences,
+    output: str,
+    force: bool = False,
+    tell: Callable[[int], None] = lambda rows: None,
+) -> Written:
     """Write a Parquet file to a path or to the URI of a storage.
+
+    `tell`: is told how many rows are written.
 
     Raises:
         InputError: the file exists, and `force` is false.
@@ -50,12 +57,12 @@ def write_sequences(sequences: Sequences, output: str, force: bool = False) -> W
             cure = "replace it: --force, or name another file: --output"
             raise InputError(f"{storage.where(name)} exists", cure)
         with written_whole(storage, name, _CURE) as path:
-            return _write(sequences, path, storage.where(name))
+            return _write(sequences, path, storage.where(name), tell)
     except StorageError as error:
         raise StorageError(error.cause, _CURE) from error
 
 
-def _write(sequences: Sequences, path: Path, where: str) -> Written:
+def _write(sequences: Sequences, path: Path, where: str, tell: Callable[[int], None]) -> Written:
     with contextlib.ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
         written = Written(where, {}, sequences.features)
@@ -66,6 +73,7 @@ def _write(sequences: Sequences, path: Path, where: str) -> Written:
                 written.columns = {field.name: str(field.type) for field in schema}
             writer.write_table(table.cast(schema), row_group_size=max(1, table.num_rows))
             _count(written, table)
+            tell(written.rows)
     if not written.rows:
         raise DataError("there is not one sequence to write", "name a file that has rows")
     return written

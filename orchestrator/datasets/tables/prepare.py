@@ -6,6 +6,7 @@ from pathlib import Path
 from orchestrator.datasets.cache import cache_errors, cut_folder, cut_once, default_cache
 from orchestrator.datasets.options import TABLE_PREFIX, TableOptions
 from orchestrator.datasets.prepared import PreparedData, open_prepared
+from orchestrator.datasets.progress import Tell, tell_nobody
 from orchestrator.datasets.tables.cut import cut_tables
 from orchestrator.datasets.tables.files import Tables, find_tables
 from workers.errors import DataError
@@ -24,6 +25,7 @@ def prepare_tables(
     test_head_rows: int = 0,
     cache: Path | None = None,
     force: bool = False,
+    tell: Tell = tell_nobody,
 ) -> PreparedData:
     """Open a data set of a user's own tables.
 
@@ -37,6 +39,7 @@ def prepare_tables(
         test_head_rows: see `DataShape`.
         cache: the folder for shards; by default `default_cache()`.
         force: cut the data set again even if it was cut before.
+        tell: is told how far the cut is.
 
     Raises:
         DataError: a table cannot be read, or its rows cannot be trained on.
@@ -47,7 +50,7 @@ def prepare_tables(
     digests = {split: source.digest() for split, source in tables.items()}
 
     def cut(to: Path) -> None:
-        cut_tables(tables, digests, options, as_tokens, num_shards, name, to)
+        cut_tables(tables, digests, options, as_tokens, num_shards, name, to, tell)
         _check_unchanged(name, options, digests)
 
     with cache_errors(cache):

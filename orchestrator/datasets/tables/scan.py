@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from orchestrator.datasets.options import TableOptions
+from orchestrator.datasets.progress import Tell, read_ahead, tell_nobody
 from orchestrator.datasets.tables.files import TableFile, Tables, reading
 from orchestrator.datasets.tables.moments import Moments
 from orchestrator.datasets.tables.roles import find_roles
@@ -48,6 +49,7 @@ class Scan:
         options: TableOptions,
         as_tokens: bool,
         scratch: Path,
+        tell: Tell = tell_nobody,
     ) -> None:
         """Read all rows.
 
@@ -55,6 +57,7 @@ class Scan:
             tables: the tables by the split that they hold; those under "train" are split.
             as_tokens: whether lists of integers are tokens.
             scratch: an empty folder that the rows are written to.
+            tell: is told how far the pass is.
 
         Raises DataError or InputError.
         """
@@ -69,6 +72,8 @@ class Scan:
         self.num_features = 0
         self.moments: Moments | None = None
         self.rule = SplitRule(self.roles, self._named_splits(main), options, _num_rows(main))
+        self._tell, self._done = tell, 0
+        self._total = sum(_num_rows(source) for source in tables.values())
         for split, source in tables.items():
             for file in source.files:
                 self._read(source, file, None if split == "train" else split)
@@ -101,7 +106,7 @@ class Scan:
     def _read(self, source: Tables, file: TableFile, only: str | None) -> None:
         columns = self.roles.columns(is_split=only is None)
         self._check_alike(source, file, columns)
-        for first, batch in source.batches(file, columns):
+        for first, batch in read_ahead(source.batches(file, columns)):
             where = _where(file, first)
             with reading(source.uri, file.name):
                 table = {name: batch.column(name) for name in batch.schema.names}
@@ -110,6 +115,8 @@ class Scan:
                 index_N = np.flatnonzero(split_N == number)
                 if len(index_N):
                     self._count(split, rows.take(pa.array(index_N)), index_N, where)
+            self._done += batch.num_rows
+            self._tell("reading rows", self._done, self._total)
 
     def _checked(
         self, table: dict[str, pa.Array], where: Where, only: str | None

@@ -16,7 +16,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
-        self.num_rows = 0
+        self.num_rows = self.num_bytes = 0
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Write more rows. All must have the same columns."""
@@ -26,6 +26,7 @@ class Spool:
             self._writer = pa.ipc.new_file(self._path, rows.schema)
         self._writer.write_batch(rows)
         self.num_rows += rows.num_rows
+        self.num_bytes += rows.get_total_buffer_size()
 
     def close(self) -> None:
         if self._writer is not None:

@@ -15,6 +15,7 @@ import time
 
 from orchestrator.driver.environment import DriverEnvironment
 from orchestrator.driver.parts.computer import Outcome, to_json
+from orchestrator.driver.parts.handover import remove_unless_seen
 from orchestrator.driver.parts.predict import put_together
 from orchestrator.driver.parts.request import (
     OUTCOME,
@@ -23,7 +24,7 @@ from orchestrator.driver.parts.request import (
     missing_parts,
     read_request,
 )
-from orchestrator.driver.ray_trainer import connect_to_ray
+from orchestrator.driver.ray_connection import connect_to_ray
 from workers import secrets
 from workers.errors import JobError, StorageError
 from workers.records.run_folder import RunFolder
@@ -49,9 +50,7 @@ def main(folder_uri: str, sha256: str, num_workers: str, attempt: str) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if told.ray_dir:
-        watch = threading.Thread(
-            target=_stop_without_parent, args=(told.parent_pid, stop), daemon=True
-        )
+        watch = threading.Thread(target=_stop_without_parent, args=(told, stop), daemon=True)
         watch.start()
     folder = Storage(folder_uri).with_retries()
     # On this machine the launcher sends what the driver prints to the same file.
@@ -65,7 +64,11 @@ def main(folder_uri: str, sha256: str, num_workers: str, attempt: str) -> int:
             # The launcher removes the folder, too, but it may be gone.
             shutil.rmtree(told.ray_dir, ignore_errors=True)
     folder.write(OUTCOME, json.dumps({**outcome, "attempt": attempt}).encode())
-    return int(outcome["error"]["exit_code"]) if "error" in outcome else 0
+    if "error" in outcome:
+        return int(outcome["error"]["exit_code"])
+    if isinstance(read_request(folder, sha256), PredictRequest):  # the output is elsewhere
+        remove_unless_seen(folder, attempt, lambda: _is_orphan(told))
+    return 0
 
 
 def _outcome(
@@ -104,9 +107,14 @@ def _computed(
     return {"rows": sum(request.part_rows())}
 
 
-def _stop_without_parent(parent: int, stop: threading.Event) -> None:
+def _is_orphan(told: DriverEnvironment) -> bool:
+    """Whether the client on this machine that started this process is gone."""
+    return told.ray_dir is not None and os.getppid() != told.parent_pid
+
+
+def _stop_without_parent(told: DriverEnvironment, stop: threading.Event) -> None:
     """End the work on a Ray of its own once the process that started it is gone."""
-    while os.getppid() == parent:
+    while not _is_orphan(told):
         time.sleep(_PARENT_POLL_S)
     stop.set()
 

@@ -32,11 +32,13 @@ class EvaluateParts:
         from workers.data.tables import rows_from_table
         from workers.evaluate import shard_sums
         from workers.pieces import rules_of
+        from workers.shards.rows_source import in_parts
 
         content = self._folder.read(shard_name(part), MAX_SHARD_BYTES)
         rows = rows_from_table(pq.read_table(pa.BufferReader(content)), self._request.shape)
         rules, device = rules_of(self._job), torch.device("cpu")
-        sums_K = shard_sums(self._module, self._job, rules, rows, 0, device)
+        parts = in_parts(rows, self._job.window)
+        sums_K = shard_sums(self._module, self._job, rules, parts, 0, device)
         # JSON keeps each bit of a float64.
         text = json.dumps({"sums": sums_K.tolist()})
         self._folder.write(part_name(self._request, part), text.encode())

@@ -7,6 +7,7 @@
         shards/00000.parquet  the rows of a shard to evaluate     the client
         part-00000.*        the result of a part                  the actor that computed it
         outcome.json        the end: rows, or the error           the driver
+        seen-*              that the client has read the outcome  the client
         status.json         what Ray Jobs calls the driver        the client
         logs/               the driver's log
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LARGEST = 1e300
-_LOG_RATIO = 200.0
+LOG_RATIO = 200.0
 """A curve whose largest value is so many times its smallest has a logarithmic axis."""
 
 
@@ -26,15 +26,15 @@ class Axis:
         return (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
 
 
-def value_axis(values: Sequence[float], may_be_log: bool = False, whole: bool = False) -> Axis:
+def value_axis(values: Sequence[float], log_ratio: float = math.inf, whole: bool = False) -> Axis:
     """Return an axis that ends at round numbers around all values.
 
     Args:
-        may_be_log: whether the axis is logarithmic if the values differ by orders of magnitude.
+        log_ratio: the axis is logarithmic if the largest value is so many times the smallest.
         whole: whether its ticks are whole numbers.
     """
     low, high = min(values), max(values)
-    if may_be_log and low > 1 / LARGEST and high / low >= _LOG_RATIO:
+    if low > 1 / LARGEST and high / low >= log_ratio:
         return _log_axis(low, high)
     ticks = _round_numbers(low, high, least_step=float(whole))
     return Axis(ticks[0], ticks[-1], tuple(ticks))

@@ -5,10 +5,11 @@ larger by 1.2 or 4.8 MB, shows nothing where scripts may not run (a notebook's f
 Bokeh draws on a canvas, of which a screen reader sees nothing, in one of the two colour schemes.
 """
 
-import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from orchestrator.runs.report.axis import (
     LARGEST,
@@ -18,9 +19,9 @@ from orchestrator.runs.report.axis import (
     show_percent,
     value_axis,
 )
+from orchestrator.runs.report.figure import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Figure, Key, Value
 
-WIDTH, HEIGHT = 400, 236
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 12, 38
+HEIGHT = 236
 NUM_COLOURS = 8
 _MAX_DOTS = 40
 Point = tuple[float, float]
@@ -52,69 +53,92 @@ class _Frame:
 
     def __call__(self, x: float, y: float) -> Point:
         return (
-            round(_LEFT + self.x.place(x) * (WIDTH - _LEFT - _RIGHT), 1),
-            round(HEIGHT - _BOTTOM - self.y.place(y) * (HEIGHT - _TOP - _BOTTOM), 1),
+            round(LEFT + self.x.place(x) * (WIDTH - LEFT - RIGHT), 1),
+            round(HEIGHT - BOTTOM - self.y.place(y) * (HEIGHT - TOP - BOTTOM), 1),
         )
 
 
-def chart(
+def drawn(
     title: str,
     x_label: str,
     series: Sequence[Series],
     *,
     percent: bool = False,
-    may_be_log: bool = False,
+    log_ratio: float = math.inf,
     marks: Sequence[tuple[float, str]] = (),
     is_count: bool = False,
     note: str = "",
-) -> str:
-    """Return a figure as HTML; an empty string if no series has a point.
+    dashed: str = "validation",
+) -> Figure | None:
+    """Return a figure; None if no series has a point.
 
     Args:
         percent: show the y axis in percent; a `y` of 1 is 100%.
         marks: vertical lines, with what they stand for.
-        may_be_log: let the y axis be logarithmic if the values differ by orders of magnitude.
+        log_ratio: the y axis is logarithmic if the largest value is so many times the smallest.
         is_count: let the y axis begin at zero, with whole numbers.
         note: a line below the title.
+        dashed: what dashed lines in the colours of others are.
     """
     series = [line for line in map(_drawable, series) if line.points]
     if not series:
-        return ""
+        return None
     shown = show_percent if percent else show
+    frame = _frame(series, marks, log_ratio, is_count)
+    parts = [*_grid(frame, shown), x_text(x_label, HEIGHT)]
+    for line in series:
+        parts += _line(line, frame)
+    parts += [_mark(frame, x, text) for x, text in marks]
+    listed = _listed(series)
+    return Figure(
+        title,
+        x_label,
+        [_key(line, line in listed, frame, shown) for line in series],
+        HEIGHT,
+        "".join(parts),
+        _in_words(title, x_label, series, shown),
+        note,
+        f"dashed: {dashed}" if len(listed) < len(series) else "",
+        is_near_in_both=any(line.style == "dots" for line in series),
+    )
+
+
+def chart(title: str, x_label: str, series: Sequence[Series], **how: Any) -> str:
+    """Return a figure as HTML; empty if no series has a point. `how`: see `drawn`."""
+    figure = drawn(title, x_label, series, **how)
+    return figure.html() if figure else ""
+
+
+def _frame(
+    series: Sequence[Series],
+    marks: Sequence[tuple[float, str]],
+    log_ratio: float,
+    is_count: bool,
+) -> _Frame:
     xs = [x for line in series for x, _ in line.points] + [x for x, _ in marks]
     ys = [y for line in series for _, y in line.points] + [0.0] * is_count
     ys += [y for line in series for _, *ends in line.band for y in ends]
-    frame = _Frame(position_axis(xs), value_axis(ys, may_be_log, is_count))
-    parts = [*_grid(frame, shown), _x_label(x_label)]
-    for line in series:
-        parts += _drawn(line, frame)
-    for x, text in marks:
-        at, _ = frame(x, frame.y.low)
-        parts.append(
-            f'<line class="mark" x1="{at}" x2="{at}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}">'
-            f"<title>{escape(text)}</title></line>"
-        )
-    legend = _legend(series)
-    small = f'<span class="note">{escape(note)}</span>' if note else ""
-    return (
-        f'<figure class="chart"><figcaption><b>{escape(title)}</b> {legend}{small}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" tabindex="0" '
-        f'aria-label="{escape(_in_words(title, x_label, series, shown))}">{"".join(parts)}'
-        f'<line class="rule" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/></svg>'
-        f'<div class="tip" role="status"></div>{_data(x_label, series, frame, shown)}</figure>'
-    )
+    return _Frame(position_axis(xs), value_axis(ys, log_ratio, is_count))
 
 
-def _legend(series: Sequence[Series]) -> str:
-    """Name the lines. Dashed lines in the colours of others need one word for all of them."""
+def _listed(series: Sequence[Series]) -> list[Series]:
+    """Return the lines of the legend. Dashed ones in the colours of others need one word for all
+    of them."""
     solid = {line.colour for line in series if not line.dashed}
-    others = [line for line in series if line.dashed and line.colour in solid]
-    names = "".join(
-        f'<span class="key c{line.colour}{" dashed" * line.dashed}">{escape(line.name)}</span>'
-        for line in series
-        if line not in others
+    return [line for line in series if not (line.dashed and line.colour in solid)]
+
+
+def _key(line: Series, is_listed: bool, frame: _Frame, shown: Callable[[float], str]) -> Key:
+    values = [Value(*frame(x, y), show(x), shown(y)) for x, y in line.points]
+    return Key(line.name, line.colour, values, line.dashed, is_listed)
+
+
+def _mark(frame: _Frame, x: float, text: str) -> str:
+    at, _ = frame(x, frame.y.low)
+    return (
+        f'<line class="mark" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
+        f"<title>{escape(text)}</title></line>"
     )
-    return names + ('<span class="legend-note">dashed: validation</span>' if others else "")
 
 
 def _drawable(line: Series) -> Series:
@@ -128,32 +152,33 @@ def _grid(frame: _Frame, shown: Callable[[float], str]) -> list[str]:
     parts = []
     for tick in frame.y.ticks:
         _, y = frame(frame.x.low, tick)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(_text(_LEFT - 6, y + 4, "end", shown(tick)))
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
+        parts.append(_text(LEFT - 6, y + 4, "end", shown(tick)))
     for tick in frame.x.ticks:
         x, bottom = frame(tick, frame.y.low)
         parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 4}"/>')
-        anchor = "end" if x > WIDTH - _RIGHT - 8 else "middle"
-        parts.append(_text(x + 4 * (anchor == "end"), HEIGHT - _BOTTOM + 16, anchor, show(tick)))
+        anchor = "end" if x > WIDTH - RIGHT - 8 else "middle"
+        parts.append(_text(x + 4 * (anchor == "end"), HEIGHT - BOTTOM + 16, anchor, show(tick)))
     return parts
 
 
-def _x_label(text: str) -> str:
-    return _text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 5, "middle", text)
+def x_text(text: str, height: float) -> str:
+    """Return the name of the x axis of a figure."""
+    return _text((LEFT + WIDTH - RIGHT) / 2, height - 5, "middle", text)
 
 
 def _text(x: float, y: float, anchor: str, text: str) -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _drawn(line: Series, frame: _Frame) -> list[str]:
+def _line(line: Series, frame: _Frame) -> list[str]:
     pixels = [frame(x, y) for x, y in line.points]
     css = f"c{line.colour}{' dashed' * line.dashed}"
     if line.style == "bars":
-        width = max(1.0, 0.9 * (WIDTH - _LEFT - _RIGHT) / len(pixels))
-        bottom = HEIGHT - _BOTTOM
+        width = max(1.0, 0.9 * (WIDTH - LEFT - RIGHT) / len(pixels))
+        bottom = HEIGHT - BOTTOM
         return [
-            f'<rect class="{css}" x="{max(_LEFT, x - width / 2):.1f}" y="{y}" width="{width:.1f}" '
+            f'<rect class="{css}" x="{max(LEFT, x - width / 2):.1f}" y="{y}" width="{width:.1f}" '
             f'height="{bottom - y:.1f}"/>'
             for x, y in pixels
         ]
@@ -182,24 +207,4 @@ def _in_words(
         f"{show(line.points[0][0])} to {shown(line.points[-1][1])} at {show(line.points[-1][0])}"
         for line in series
     ]
-    return f"{title}. {'; '.join(lines)}. The arrow keys read single values."
-
-
-def _data(
-    x_label: str, series: Sequence[Series], frame: _Frame, shown: Callable[[float], str]
-) -> str:
-    """Return the values that the script shows under the pointer, each with its place."""
-    content = {
-        "x": x_label,
-        "near": "both" if any(line.style == "dots" for line in series) else "x",
-        "series": [
-            {
-                "name": line.name,
-                "colour": line.colour,
-                "points": [[*frame(x, y), show(x), shown(y)] for x, y in line.points],
-            }
-            for line in series
-        ],
-    }
-    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json">{text}</script>'
+    return f"{title}. {'; '.join(lines)}."

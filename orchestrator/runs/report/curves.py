@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from orchestrator.runs.metrics import metric_name, score_of
+from orchestrator.runs.report.axis import LOG_RATIO
 from orchestrator.runs.report.charts import Series, chart
 from orchestrator.runs.report.content import Reported
 from workers.storage.typed_json import Json
@@ -22,7 +23,7 @@ def curves(runs: Sequence[Reported]) -> str:
                     *_of_steps(runs, "loss", "training"),
                     *_of_epochs(runs, "step", "validation_loss", "validation"),
                 ],
-                may_be_log=True,
+                log_ratio=LOG_RATIO,
             ),
             chart(
                 title[:1].upper() + title[1:], "epoch",
@@ -35,7 +36,7 @@ def curves(runs: Sequence[Reported]) -> str:
             chart("Learning rate", "step", _of_steps(runs, "lr", "rate")),
             chart(
                 "Gradient norm, before clipping", "step",
-                _of_steps(runs, "gradient_norm", "norm"), may_be_log=True,
+                _of_steps(runs, "gradient_norm", "norm"), log_ratio=LOG_RATIO,
             ),
             chart(
                 "Speed", "epoch", _of_epochs(runs, "epoch", "samples_per_s", "samples/s"),

@@ -9,12 +9,15 @@ from orchestrator.runs.report import sections
 from orchestrator.runs.report.charts import NUM_COLOURS
 from orchestrator.runs.report.content import Predicted, Reported, read_reported
 from orchestrator.runs.report.curves import curves
+from orchestrator.runs.report.figure import STYLE
+from orchestrator.runs.report.over_time import over_time
 from orchestrator.runs.report.split import test_split
 from orchestrator.runs.report.tables import number, table
 from orchestrator.units import show_duration
 from workers.errors import InputError
 from workers.records.run_folder import RunFolder
 from workers.storage.typed_json import Json
+from workers.trained.explain.explanation import Explanation
 
 MAX_RUNS = NUM_COLOURS
 _HERE = Path(__file__).parent
@@ -27,25 +30,38 @@ def write_report(run: RunFolder, result: Json, test: Predicted | str = "") -> No
     run.storage.write(run.REPORT, render([read_reported(run, result, test)]))
 
 
-def render(runs: Sequence[Reported]) -> bytes:
+def render(runs: Sequence[Reported], explained: Sequence[Explanation] = ()) -> bytes:
     """Return the HTML page of runs that have ended, whether they succeeded or not.
+
+    `explained`: what their models do while they read.
 
     Raises InputError for runs of different tasks, or for too many of them.
     """
     _check(runs)
-    title = escape(", ".join(run.run_id for run in runs))
-    style = (_HERE / "page.css").read_text(encoding="utf-8")
+    more = over_time(explained)
+    body = _one(runs[0], more) if len(runs) == 1 else _several(runs, more)
+    return page(", ".join(run.run_id for run in runs), body)
+
+
+def render_explained(explained: Sequence[Explanation]) -> bytes:
+    """Return the HTML page of what models do while they read. Raises InputError as `over_time`."""
+    names = ", ".join(found.name for found in explained)
+    return page(names, f"<h1>{escape(names)}</h1>{over_time(explained)}")
+
+
+def page(title: str, body: str) -> bytes:
+    """Return a page that loads nothing. `body`: HTML."""
+    style = STYLE + (_HERE / "page.css").read_text(encoding="utf-8")
     script = (_HERE / "page.js").read_text(encoding="utf-8")
-    body = _one(runs[0]) if len(runs) == 1 else _several(runs)
-    page = (
+    text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title><style>\n{style}</style></head><body><main>\n{body}\n</main>"
+        f"<title>{escape(title)}</title><style>\n{style}</style></head><body><main>\n{body}\n</main>"
         f"<script>\n{script}</script></body></html>\n"
     )
     # A reason may quote file names or damaged logs, which need not be valid text.
-    return page.encode(errors="backslashreplace")
+    return text.encode(errors="backslashreplace")
 
 
 def _check(runs: Sequence[Reported]) -> None:
@@ -71,24 +87,32 @@ def _score(run: Reported) -> str:
     return found[0] if found else ""
 
 
-def _one(run: Reported) -> str:
+def _one(run: Reported, more: str) -> str:
     return "\n".join(
         [
             f"<h1>{escape(run.run_id)}</h1>{sections.state_line(run.result)}",
             sections.cards(run.result),
-            f'<div class="charts">{curves([run])}</div>',
-            _details(run),
+            _under(
+                "Curves", f'<div class="charts">{charts}</div>' if (charts := curves([run])) else ""
+            ),
+            more,
+            _under("In detail", _details(run)),
             sections.spec_differences([run]) if run.spec is not None else "",
         ]
     )
 
 
-def _several(runs: Sequence[Reported]) -> str:
+def _under(heading: str, content: str) -> str:
+    return f"<h2>{heading}</h2>{content}" if content else ""
+
+
+def _several(runs: Sequence[Reported], more: str) -> str:
     return "\n".join(
         [
             f"<h1>{len(runs)} runs</h1>",
             _overview(runs),
             f'<h2>Curves</h2><div class="charts">{curves(runs)}</div>',
+            more,
             sections.spec_differences(runs),
             *(
                 f"<details><summary>{escape(run.run_id)}</summary>"

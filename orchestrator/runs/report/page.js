@@ -59,6 +59,16 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     show(point[0], point[1]);
   });
 }
+// What does not scroll need not be reached with the Tab key.
+const markScrolling = () => {
+  for (const wide of document.querySelectorAll(".wide")) {
+    if (wide.scrollWidth > wide.clientWidth) wide.setAttribute("tabindex", "0");
+    else wide.removeAttribute("tabindex");
+  }
+};
+markScrolling();
+addEventListener("resize", markScrolling);
+document.addEventListener("toggle", markScrolling, true);
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
 });

@@ -71,7 +71,7 @@ def time_spent(run: Reported) -> str:
     ]
     return (
         f'<section><h3>Where the time went</h3><div class="bar" role="img" aria-label="{words}">'
-        f"{spans}</div>{table(['', 'seconds', 'share'], rows)}</section>"
+        f"{spans}</div>{table(['part', 'seconds', 'share'], rows)}</section>"
     )
 
 
@@ -118,7 +118,8 @@ def workers_over_time(run: Reported) -> str:
         note=f"{len(marks)} restart(s), marked" if marks else "no restart",
     )  # fmt: skip
     columns = [
-        ("start", "attempt", "d"), ("workers", "workers", "d"), ("from step", "from_step", ",d"),
+        ("start", "attempt", "d"), ("workers", "workers", "d"),
+        ("CPUs of each", "cpus_per_worker", "d"), ("from step", "from_step", ",d"),
         ("steps", "steps", ",d"), ("seconds", "seconds", ",.1f"),
         ("repeated steps", "repeated_steps", ",d"), ("idle s", "idle_s", ",.1f"),
     ]  # fmt: skip
@@ -186,8 +187,9 @@ def origin(run: Reported) -> str:
     rows = [
         [escape(key), text_of(value)] for key, value in facts.items() if not key.startswith(skipped)
     ]
+    shown = table(["fact", "value"], rows[:_MAX_FACTS], "text")
     return (
         f"<h3>Is it the same run?</h3><p>weights <code>{escape(weights)}</code><br>job "
         f"<code>{escape(job)}</code></p><details><summary>Where the result came from</summary>"
-        f"{table(['', ''], rows[:_MAX_FACTS], 'text') or 'There is no provenance.json.'}</details>"
+        f"{shown or 'There is no provenance.json.'}</details>"
     )

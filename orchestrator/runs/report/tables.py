@@ -31,8 +31,10 @@ def table(
     columns = "".join(f'<th scope="col">{name}</th>' for name in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     caption = f"<caption>{label}</caption>" if label else ""
+    name = label or ", ".join(head)
     return (
-        f'<div class="wide" tabindex="0"><table class="{css}">{caption}<thead><tr>{columns}</tr>'
+        f'<div class="wide" tabindex="0" role="group" aria-label="{name}">'
+        f'<table class="{css}">{caption}<thead><tr>{columns}</tr>'
         f"</thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -66,7 +68,8 @@ def confusion_table(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
             cells.append(f'<td class="{css}"{style}>{n}</td>')
         rows.append(f'<tr><th scope="row">{escape(names[r])}</th>{"".join(cells)}</tr>')
     return (
-        '<div class="wide" tabindex="0"><table class="confusion">'
+        '<div class="wide" tabindex="0" role="group" aria-label="confusions">'
+        '<table class="confusion">'
         "<caption>true class by row, predicted by column</caption>"
-        f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

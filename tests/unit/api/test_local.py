@@ -46,6 +46,8 @@ def test_a_run_is_trained_and_looked_at(here: Path, capfd: pytest.CaptureFixture
     assert "<iframe sandbox srcdoc=" in report._repr_html_()
     assert "<script" not in report._repr_html_()
     assert run.why().startswith("succeeded")
+    with pytest.raises(InputError, match="names no tracker"):
+        run.track()
     assert [repr(found) for found in list_runs()] == [repr(run)] == [repr(open_run())]
     run.delete()
     assert list_runs() == []

@@ -12,7 +12,8 @@ from orchestrator.cli import main
 from orchestrator.spec.build import build_spec
 from tests.unit.simulated import single, tiny_job
 from workers.checkpoints.progress import Best
-from workers.train import TrainResult, train
+from workers.records.train_result import TrainResult
+from workers.train import train
 
 METRICS = ("validation_accuracy", "validation_loss")
 OUTCOMES = st.tuples(st.sampled_from([0.5, 0.75, 1.0]), st.sampled_from([0.1, 0.2, 0.3]))

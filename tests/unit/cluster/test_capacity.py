@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from orchestrator.cluster.capacity import (
     ResourceRequest,
+    fitting_cpus,
     num_at_once,
     says_it_cannot_fit,
     why_it_cannot_fit,
@@ -68,3 +69,25 @@ def test_jobs_run_side_by_side_as_far_as_their_workers_fit(
     workers: int, nodes: list[dict[str, float]], number: int
 ) -> None:
     assert num_at_once(ResourceRequest(workers, {"CPU": 1.0}), nodes) == number
+
+
+@pytest.mark.parametrize(
+    ("nodes", "num_workers", "most", "cpus"),
+    [
+        ([{"CPU": 8.0}, {"CPU": 8.0}], 2, 4, 4),  # no more than a worker can use
+        ([{"CPU": 8.0}, {"CPU": 3.0}], 2, 8, 4),  # two of 4 on the first node
+        ([{"CPU": 8.0}, {"CPU": 3.0}], 3, 8, 3),
+        ([{"CPU": 0.0}, {"CPU": 2.0}], 2, 8, 1),  # a head that offers none
+        ([{"CPU": 1.0}], 4, 8, 1),  # they wait for room
+        ([], 2, 8, 1),
+    ],
+)
+def test_workers_get_the_cpus_with_which_all_find_room(
+    nodes: list[dict[str, float]], num_workers: int, most: int, cpus: int
+) -> None:
+    assert fitting_cpus({"CPU": 1.0}, num_workers, nodes, most) == cpus
+
+
+def test_cpus_are_shared_where_the_gpus_are() -> None:
+    nodes = [{"CPU": 64.0}, {"CPU": 8.0, "GPU": 2.0}]
+    assert fitting_cpus({"CPU": 1.0, "GPU": 1.0}, 2, nodes, 8) == 4

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from orchestrator.datasets.prepare import prepare
 from orchestrator.datasets.prepared import PreparedData, open_prepared
-from orchestrator.datasets.shard_file import ShardSize, max_bytes, open_shard
 from tests.unit.datasets.idx_files import write_idx_files
 from tests.unit.simulated import tiny_shape
 from workers.errors import DataError
+from workers.shards.shard_file import ShardSize, footer_sha256, max_bytes, open_shard
 from workers.storage.storage import Storage
 
 SHARD = "train-00000-of-00004.parquet"
@@ -97,7 +97,9 @@ def put_shard(folder: Path, data: bytes) -> None:
     """Replace a shard and its hash in the manifest."""
     (folder / SHARD).write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["shards"]["train"][0]["sha256"] = hashlib.sha256(data).hexdigest()
+    entry = manifest["shards"]["train"][0]
+    entry["sha256"] = hashlib.sha256(data).hexdigest()
+    entry["footer_sha256"] = footer_sha256(io.BytesIO(data))
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 

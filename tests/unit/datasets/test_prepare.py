@@ -208,21 +208,6 @@ def test_more_head_rows_than_test_rows_are_refused(data_dir: Path) -> None:
     assert prepare("mnist", data_dir, test_head_rows=17).shape.test_head_rows == 17
 
 
-def test_rows_above_the_memory_budget_are_refused_with_the_numbers(data_dir: Path) -> None:
-    data = prepare("mnist", data_dir, num_shards=4)
-    needed = 78 * (12 + 8)
-    data.check_budget(1, needed)
-    with pytest.raises(InputError) as caught:
-        data.check_budget(1, needed - 1)
-    assert caught.value.cause == (
-        "a worker would hold 1.5 KiB of rows, above dataset.memory_budget 1.5 KiB"
-    )
-    assert caught.value.cure == ("take more workers (now 1), or --set dataset.memory_budget=1MiB")
-    data.check_budget(2, needed // 2)
-    with pytest.raises(InputError, match=r"hold 780 B of rows"):
-        data.check_budget(3, 779)  # 3 workers over 4 shards: one hosts two
-
-
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, data_dir: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError) as caught:

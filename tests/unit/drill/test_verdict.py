@@ -160,6 +160,16 @@ def test_each_of_two_faults_has_the_restart_that_came_after_it() -> None:
     assert [f.workers for f in found] == [2, 1]
 
 
+def test_a_process_that_was_suspended_goes_on_without_a_start() -> None:
+    seen = [start(1, 0, 0.0), step(1, 1.0), step(2, 2.0), step(3, 22.5), step(4, 23.0)]
+    pause = Injection(hit=True, checkpoint=2, attempt=1, until=22.0)
+    [found] = outcomes_of([InjectedFault(Fault("suspend", 2, 0), pause)], seen, succeeded=True)
+    assert (found.outcome, found.reached, found.repeated_steps) == (SURVIVED, 2, 0)
+    assert found.lost_s == 20.5
+    [lost] = outcomes_of([InjectedFault(Fault("suspend", 2, 0), pause)], seen[:3], succeeded=False)
+    assert lost.outcome == LOST
+
+
 def test_a_fault_after_the_last_step_is_survived_by_the_test_that_comes_again() -> None:
     done = [start(1, 0, 0.0), *(step(n, float(n)) for n in range(1, 9))]
     again = [start(2, 8, 20.0), {"kind": "test", "step": 8, "time": 25.0}]

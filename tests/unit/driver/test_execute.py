@@ -26,9 +26,9 @@ from workers.errors import (
 from workers.records.owners import Fence, read_owner
 from workers.records.ownership import revoke, take
 from workers.records.run_folder import RunFolder, StopRequest
+from workers.records.train_result import TrainResult
 from workers.storage.storage import Storage
 from workers.storage.typed_json import Json
-from workers.train import TrainResult
 
 
 @pytest.fixture

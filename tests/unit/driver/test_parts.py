@@ -1,6 +1,9 @@
 """Work in parts: each row is in one part, and parts put together are what one process computes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from orchestrator.driver.parts import request as request_module
 from orchestrator.driver.parts.computer import PartComputer
+from orchestrator.driver.parts.handover import tell_driver_that_it_was_seen
 from orchestrator.driver.parts.predict import put_together
 from orchestrator.driver.parts.request import (
     PART_BLOCKS,
@@ -180,6 +184,29 @@ def test_killed_work_goes_on_with_the_parts_that_are_missing(taps: TrainedRun) -
     assert run_prediction(work, lambda _: None) == 7000
     assert second.computed == [3]
     assert Path("p.jsonl").read_bytes() == local(taps, "local.jsonl")
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_the_driver_of_a_client_that_was_killed_removes_the_parts_of_a_complete_output(
+    taps: TrainedRun, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    monkeypatch.setattr(request_module, "PART_BLOCKS", PART_BLOCKS)  # as in the driver's process
+    work = work_of(taps, "p.jsonl", InThisProcess())
+    work.begin()
+    sha256 = hash_of(to_bytes(work.request))
+    computer = PartComputer(work.folder.uri, sha256)
+    assert computer.load() == {}
+    for part in missing_parts(work.folder, work.request):
+        computer.compute(part)
+    if lives:
+        tell_driver_that_it_was_seen(work.folder, "first")
+    parent = os.getpid() if lives else 1
+    more = {"RNNJOB_RAY_DIR": str(Path("ray").absolute()), "RNNJOB_PARENT_PID": str(parent)}
+    command = ("-m", "orchestrator.driver.parts", work.folder.uri, sha256, "1", "first")
+    done = subprocess.run([sys.executable, *command], env={**os.environ, **more}, check=False)
+    assert done.returncode == 0
+    assert Path("p.jsonl").read_bytes() == local(taps, "local.jsonl")
+    assert Path("p.jsonl.partial").exists() == lives
 
 
 def test_a_full_disk_keeps_the_parts_that_are_whole_and_goes_on_with_room(

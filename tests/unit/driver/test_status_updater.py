@@ -103,3 +103,18 @@ def test_failures_from_before_the_updater_began_do_not_count(run: RunFolder) -> 
     with update_status(run):
         start_workers(run)
     assert runs.read_status(run).state == runs.RUNNING
+
+
+def test_a_clock_that_is_set_ahead_does_not_reach_the_time_limit(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updater, of_before = update_status(run), time.time
+    updater.limit_s = 3600.0
+    with updater:
+        start_workers(run)
+        wait_until(state_is(run, runs.RUNNING))
+        monkeypatch.setattr(time, "time", lambda: of_before() + 3 * 3600.0)
+        time.sleep(5 * run.poll_s)
+        assert run.stop_request() is None
+        updater.limit_s = 0.1
+        wait_until(lambda: run.stop_request() is not None)

@@ -15,6 +15,7 @@ def start(attempt: int, step: int, at: float, workers: int, **cost: float) -> di
         "step": step,
         "time": at,
         "workers": workers,
+        "cpus_per_worker": 2,
         **cost,
     }
 
@@ -36,6 +37,7 @@ def test_a_phase_ends_with_its_last_record_even_if_that_step_was_computed_again(
         {
             "attempt": 1,
             "workers": 3,
+            "cpus_per_worker": 2,
             "from_step": 0,
             "steps": 2,
             "seconds": 4.0,
@@ -45,6 +47,7 @@ def test_a_phase_ends_with_its_last_record_even_if_that_step_was_computed_again(
         {
             "attempt": 2,
             "workers": 1,
+            "cpus_per_worker": 2,
             "from_step": 2,
             "steps": 1,
             "seconds": 5.0,

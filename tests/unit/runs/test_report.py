@@ -1,6 +1,7 @@
 """The page report.html, its figures, and the command `rnnjob report`."""
 
 import json
+import math
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -255,12 +256,12 @@ def test_a_chart_names_its_series_and_spans_its_points() -> None:
         max_size=6,
     ),
     st.booleans(),
-    st.booleans(),
+    st.sampled_from([2.0, 200.0, math.inf]),
 )
 def test_any_finite_points_make_a_chart_inside_its_frame(
-    points: list[tuple[float, float]], percent: bool, may_be_log: bool
+    points: list[tuple[float, float]], percent: bool, log_ratio: float
 ) -> None:
-    figure = chart("L", "step", [Series("a", 0, points)], percent=percent, may_be_log=may_be_log)
+    figure = chart("L", "step", [Series("a", 0, points)], percent=percent, log_ratio=log_ratio)
     (drawn,) = [value or "" for name, value in Page(figure).attributes if name == "points"]
     for point in drawn.split():
         x, y = map(float, point.split(","))
@@ -280,7 +281,7 @@ def test_points_that_are_not_finite_are_left_out_of_a_chart(bad: float) -> None:
 def test_ticks_are_round_numbers() -> None:
     assert value_axis([0.13, 0.92]).ticks == (0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0)
     assert value_axis([0.0, 2.0], whole=True).ticks == (0.0, 1.0, 2.0)
-    assert value_axis([1e-4, 2.0], may_be_log=True).ticks[0] == 1e-4
+    assert value_axis([1e-4, 2.0], log_ratio=200).ticks[0] == 1e-4
     assert position_axis([1, 50_000]).ticks == (20_000.0, 40_000.0)
     assert position_axis([1, 1]).ticks
     assert position_axis([1, 2]).ticks == (1.0, 2.0)

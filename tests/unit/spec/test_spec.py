@@ -126,7 +126,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_key_is_named(key: str, near: 
 
 def test_a_key_that_resembles_no_valid_key_is_refused_with_all_valid_keys_of_its_section() -> None:
     assert refused("zzz=1").cure.startswith("valid: name, dataset, model, augment, training, ")
-    keys = ("shift_px", "rotate_deg", "scale", "shear", "noise")
+    keys = ("shift_px", "rotate_deg", "scale", "shear", "noise", "offset")
     assert refused("augment.qqqqqq=1").cure == "valid: " + ", ".join(f"augment.{k}" for k in keys)
 
 

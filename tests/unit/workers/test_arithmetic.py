@@ -101,7 +101,7 @@ def test_a_job_with_fused_gradients_is_only_warned(
     assert "compute different numbers" in caplog.text
 
 
-@pytest.mark.parametrize("read", ["rows", "columns", "pixels"])
+@pytest.mark.parametrize("read", ["rows", "columns", "rows-and-columns", "pixels"])
 @pytest.mark.parametrize("hidden_size", [128, 2048])
 def test_the_check_is_small_whatever_the_job(tmp_path: Path, read: str, hidden_size: int) -> None:
     shape = tiny_shape(height=100, width=90, num_shards=1)
@@ -110,10 +110,15 @@ def test_the_check_is_small_whatever_the_job(tmp_path: Path, read: str, hidden_s
     small = arithmetic._with_short_rows(job)
     batch = arithmetic._small_batch(small, CPU)
     rows, height, width = batch.inputs.shape
-    steps = {"rows": height, "columns": width, "pixels": height * width}[read]
+    both = max(height, width)
+    steps = {
+        "rows": height, "columns": width, "rows-and-columns": both, "pixels": height * width
+    }[read]  # fmt: skip
     assert 1 <= rows <= 64
     assert rows * steps * 3 * hidden_size <= 2**20
-    assert (width if read == "rows" else height) == {"rows": 90, "columns": 100, "pixels": 1}[read]
+    uncut = {"rows": width == 90, "columns": height == 100, "pixels": height == 1}
+    assert uncut.get(read, both <= 32)
+    assert len(arithmetic.arithmetic_sha256(job, CPU)) == 64
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def test_the_tree_in_the_docstring_is_that_of_the_code() -> None:
         for cls in CLASSES
     }
     assert tree_in_the_docstring() == code
-    assert len(code) == 25
+    assert len(code) == 26
 
 
 @pytest.mark.parametrize("cls", [*CLASSES, SpecError])

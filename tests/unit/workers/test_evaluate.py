@@ -1,5 +1,6 @@
 """The metrics of a split."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from tests.unit.simulated import on_workers, single, tiny_job, tiny_shape, tiny_split
 from workers.config import TrainJob
+from workers.data.rows import Rows
 from workers.data.targets.class_rules import per_class
 from workers.errors import RowAccountError
 from workers.evaluate import Evaluation, evaluate
@@ -16,13 +18,17 @@ from workers.models.recurrent import build_model
 from workers.models.sequences import model_outputs
 from workers.pieces import MICRO_BATCH_ROWS
 from workers.shard_threads import ShardThreads
+from workers.shards.rows_source import in_parts
 from workers.worker import Worker
 
 
 def evaluated(job: TrainJob, worker: Worker, split: str = "test", head_rows: int = 0) -> Evaluation:
     model = build_model(job.model, job.data, 1)
-    data = {shard: worker.load_shard(shard) for shard in worker.shards}
-    return evaluate(model, job, worker, ShardThreads(1), data, split, head_rows)
+
+    def parts(split: str, shard: int) -> Iterable[Rows]:
+        return in_parts(worker.load_shard(shard)[split], job.window)
+
+    return evaluate(model, job, worker, ShardThreads(1), parts, split, head_rows)
 
 
 def expected_logits(job: TrainJob, split: str) -> tuple[Tensor, Tensor]:

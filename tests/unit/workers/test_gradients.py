@@ -17,7 +17,7 @@ from workers.errors import ResourcesError
 from workers.gradients import ControlFlags, Gradients, Step
 from workers.models.recurrent import RecurrentNetwork, build_model
 from workers.models.sequences import model_outputs
-from workers.optimizer import build_optimizer, clip_, lr_factor
+from workers.optimizer import clip_, lr_factor
 from workers.pieces import MICRO_BATCH_ROWS
 from workers.seeds import Purpose, seed_of
 from workers.shard_threads import ShardThreads
@@ -215,22 +215,6 @@ def test_schedules_begin_peak_and_end_as_documented() -> None:
     assert lr_factor("one-cycle", 300, 1000) == pytest.approx(1.0)
     assert lr_factor("one-cycle", 650, 1000) == pytest.approx((1 + 1e-4) / 2)
     assert lr_factor("one-cycle", 1000, 1000) == pytest.approx(1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)],
-)
-def test_optimizers_are_torchs_own_with_the_specs_values(
-    tmp_path: Path, name: str, kind: type[torch.optim.Optimizer]
-) -> None:
-    values = {"name": name, "lr": 0.25, "weight_decay": 0.125, "momentum": 0.5}
-    job = tiny_job(tmp_path, training={"optimizer": values})
-    optimizer = build_optimizer(job.training.optimizer, model_of(job).parameters())
-    group = optimizer.param_groups[0]
-    assert type(optimizer) is kind
-    assert (group["lr"], group["weight_decay"], group["foreach"]) == (0.25, 0.125, False)
-    assert group.get("momentum") == (0.5 if name == "sgd" else None)
 
 
 def test_too_little_memory_of_a_gpu_is_said_with_a_cure(

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator.driver.torch_trainer import note_failure
+from orchestrator.driver.ray_train.fit import note_failure
 from tests.unit.folders import empty_run
 from tests.unit.simulated import RankWorker, on_workers, tiny_job
 from workers.checkpoints.checkpoint import Checkpoints
 from workers.config import CheckpointConfig, TrainJob
 from workers.records.run_folder import RunFolder
-from workers.train import TrainResult, train
+from workers.records.train_result import TrainResult
+from workers.train import train
 from workers.worker import Notice
 
 KEEP_ALL: dict[str, Any] = {"keep_latest": 100, "every_s": 0}

@@ -16,6 +16,7 @@ from tests.unit.simulated import RankWorker, on_workers, single, tiny_job
 from workers.config import TrainJob
 from workers.errors import RowAccountError
 from workers.records.run_folder import RunFolder, StopRequest
+from workers.records.train_result import TrainResult
 from workers.shards.account import RowAccount
 from workers.shards.order import (
     epoch_order,
@@ -25,7 +26,7 @@ from workers.shards.order import (
     steps_per_epoch,
 )
 from workers.storage.typed_json import Json
-from workers.train import TrainResult, train
+from workers.train import train
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,9 @@ def accounted(epoch: Epoch, begin: int, end: int) -> tuple[RowAccount, int]:
     """Return the account of steps `begin` to `end` after a restart at `begin`, and the number of
     rows used so far."""
     orders = {shard: epoch.order(shard) for shard in range(epoch.num_shards)}
-    account = RowAccount(epoch.epoch + 1, orders, begin * epoch.per_step)
+    account = RowAccount(epoch.epoch + 1, {shard: len(order) for shard, order in orders.items()})
+    for shard, order in orders.items():
+        account.use(shard, order[: begin * epoch.per_step])
     for step in range(begin, end):
         for shard, order in orders.items():
             account.use(shard, step_rows(order, step, epoch.per_step))
@@ -252,10 +255,11 @@ def newest_checkpoint(job: TrainJob) -> int:
 
 
 def curve(job: TrainJob) -> list[Json]:
-    """Return the records of all steps, without the times at which they were written."""
+    """Return the records of all steps, without the times at which they were written, and those that
+    they took."""
     records = RunFolder.at(job.run_uri).read_metrics()
     return [
-        {key: value for key, value in record.items() if key != "time"}
+        {key: value for key, value in record.items() if key not in ("time", "seconds")}
         for record in records
         if record["kind"] == "step"
     ]

@@ -19,9 +19,11 @@ from workers.config import TrainJob
 from workers.data.rows import Rows, ShardData
 from workers.errors import DataError, DivergedError, SharedError
 from workers.records.run_folder import RunFolder, StopRequest
+from workers.records.train_result import TrainResult
 from workers.shards.held_rows import HeldRows
+from workers.shards.rows_source import RowsSource
 from workers.storage.typed_json import Json
-from workers.train import TrainResult, train
+from workers.train import train
 from workers.worker import SingleProcessWorker
 
 STEPS = 3  # in an epoch of the tiny job
@@ -365,14 +367,15 @@ def test_the_memory_of_a_job_is_free_when_the_job_ends(
 ) -> None:
     """The next job of this process looks how much of a GPU's memory is free."""
     kept: list[weakref.ref[Any]] = []
-    build = train_module.HeldRows
+    build = train_module.rows_of_job
 
-    def held(*arguments: Any) -> HeldRows:
+    def held(*arguments: Any) -> RowsSource:
         rows = build(*arguments)
+        assert isinstance(rows, HeldRows)
         kept.extend([weakref.ref(rows), weakref.ref(rows._train.inputs)])
         return rows
 
-    monkeypatch.setattr(train_module, "HeldRows", held)
+    monkeypatch.setattr(train_module, "rows_of_job", held)
     job = tiny_job(tmp_path / "run")
     gc.collect()
     gc.disable()

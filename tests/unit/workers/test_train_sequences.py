@@ -23,8 +23,9 @@ from workers.gpu.shard_rows import GpuRows
 from workers.gpu.shard_rows import block_rows as gpu_block_rows
 from workers.pieces import MICRO_BATCH_ROWS, piece_rows
 from workers.records.record_kinds import is_record
+from workers.records.train_result import TrainResult
 from workers.shards.held_rows import HeldRows
-from workers.train import TrainResult, train
+from workers.train import train
 from workers.worker import SingleProcessWorker, Worker
 
 JOBS: dict[str, tuple[DataShape, dict[str, Any]]] = {
@@ -100,7 +101,7 @@ def test_a_gpus_calls_of_one_shape_give_the_gradient_of_the_pieces(
     job = job.model_copy(update={"model": job.model.model_copy(update={"dropout": 0.0})})
     rows = HeldRows(job, range(4), loader_of(job.data), torch.device("cpu"))
     model = build_model(job.model, job.data, job.training.seed)
-    threaded = ThreadedRows(model, job, ShardThreads(1))
+    threaded = ThreadedRows(model, job, range(4), ShardThreads(1))
     device: GpuRows = gpu_rows(job)
     for step in range(3):  # the last one has fewer rows
         batches = rows.epoch(0, 0).step(step)

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from workers.collectives import Collectives
+from workers.on_ray.collectives import Collectives
 
 
 class OnGpu:

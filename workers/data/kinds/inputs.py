@@ -52,6 +52,7 @@ class ImageInput(Config):
         steps, features = {
             "rows": (self.height, self.width),
             "columns": (self.width, self.height),
+            "rows-and-columns": (max(self.height, self.width), self.width + self.height),
             "pixels": (self.height * self.width, 1),
         }[read]
         return SequenceShape(steps, steps, features, 0)
@@ -63,6 +64,8 @@ class ImageInput(Config):
             width = min(width, max_steps)
         elif read == "rows":
             height = min(height, max_steps)
+        elif read == "rows-and-columns":
+            height, width = min(height, max_steps), min(width, max_steps)
         else:
             height = max(1, min(height, max_steps // width))
         return self.model_copy(update={"height": height, "width": width})
@@ -167,7 +170,7 @@ class VectorInput(SequenceInput):
     """
 
     noun: ClassVar = "sequences"
-    keys: ClassVar = frozenset({"augment.noise"})
+    keys: ClassVar = frozenset({"augment.noise", "augment.offset"})
 
     kind: Literal["vectors"] = "vectors"
     columns: tuple[str, ...]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from tests.unit.folders import empty_run
 from tests.unit.runs.whole_records import epoch as epoch_record
 from tests.unit.workers.checkpoints.expectations import expected_like
+from workers.checkpoints import checkpoint as checkpoint_module
 from workers.checkpoints.checkpoint import Checkpoint, Checkpoints
 from workers.checkpoints.progress import Best, EpochSums, Progress
-from workers.checkpoints.weights import load_optimizer, optimizer_tensors
 from workers.config import CheckpointConfig
 from workers.errors import CheckpointError, StorageError
 from workers.storage.storage import Storage
@@ -59,36 +60,6 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
         got, wanted = getattr(loaded, name), getattr(saved, name)
         assert got.keys() == wanted.keys()
         assert all(torch.equal(got[key], wanted[key]) for key in wanted)
-
-
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_an_optimizer_goes_on_from_its_tensors_bit_for_bit(name: str) -> None:
-    def make() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
-        torch.manual_seed(0)
-        model = torch.nn.Linear(3, 2)
-        parameters = model.parameters()
-        if name == "sgd":
-            return model, torch.optim.SGD(parameters, 0.1, momentum=0.9)
-        return model, (torch.optim.Adam if name == "adam" else torch.optim.AdamW)(parameters, 0.1)
-
-    def step(model: torch.nn.Linear, optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad()
-        model(torch.ones(4, 3)).pow(2).sum().backward()
-        optimizer.step()
-
-    names = ["weight", "bias"]
-    model, optimizer = make()
-    for _ in range(3):
-        step(model, optimizer)
-    tensors = optimizer_tensors(optimizer, names)
-    other, fresh = make()
-    other.load_state_dict(model.state_dict())
-    load_optimizer(fresh, names, tensors)
-    step(model, optimizer)
-    step(other, fresh)
-    assert torch.equal(model.weight, other.weight)
-    wanted = "weight/momentum_buffer" if name == "sgd" else "weight/exp_avg_sq"
-    assert wanted in tensors
 
 
 def test_the_newest_good_checkpoint_is_the_latest(tmp_path: Path) -> None:
@@ -199,6 +170,20 @@ def test_another_jobs_checkpoint_is_refused_with_both_fingerprints(tmp_path: Pat
         kept.latest(
             lambda _: "b" * 64, EXPECTED
         )  # starting again at step 0 would lose the checkpoint
+
+
+def test_a_checkpoint_of_another_definition_is_used_but_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = checkpoints(tmp_path)
+    monkeypatch.setattr(checkpoint_module, "DEFINITION", 1)
+    kept.save(at_step(4))
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="version 1 of what a result is") as caught:
+        kept.load(4, JOB, EXPECTED)
+    assert "rnnjob submit -c" in caught.value.cure
+    loaded = kept.load(4, "b" * 64, replace(EXPECTED, is_for_use=True))
+    assert torch.equal(loaded.model["w"], at_step(4).model["w"])
 
 
 def test_a_missing_step_is_an_error(tmp_path: Path) -> None:

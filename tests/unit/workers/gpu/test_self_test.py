@@ -31,8 +31,8 @@ def test_a_device_whose_queues_compute_other_bits_is_told(
     class OtherBits(GpuRows):
         """On eight queues, the last bit of one number is another one."""
 
-        def compute(self, *arguments: Any) -> Tensor:
-            rows = super().compute(*arguments)
+        def shard_rows(self, *arguments: Any) -> Tensor:
+            rows = super().shard_rows(*arguments)
             if len(self._lanes) == 8:
                 rows[3, 5] = rows[3, 5].nextafter(torch.tensor(1.0))
             return rows

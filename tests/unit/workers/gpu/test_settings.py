@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from orchestrator.driver.local_trainer import LocalTrainer
-from orchestrator.driver.torch_trainer import process_group_backend
+from orchestrator.driver.ray_train.fit import process_group_backend
 from orchestrator.spec.build import build_spec
 from workers.errors import ResourcesError
 from workers.gpu import settings

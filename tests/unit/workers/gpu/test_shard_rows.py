@@ -73,7 +73,7 @@ def batches_of(job: TrainJob, rows: Rows, shards: range | None = None) -> dict[i
 
 
 def computed(job: TrainJob, rows: Rows, **more: Any) -> Tensor:
-    return gpu_rows(job, **more).compute(0, 2, batches_of(job, rows)).clone()
+    return gpu_rows(job, **more).shard_rows(0, 2, batches_of(job, rows)).clone()
 
 
 @PLAIN_AND_NOISY
@@ -96,7 +96,7 @@ def test_a_shard_has_the_same_row_whatever_other_shards_its_worker_hosts(
     rows = random_rows(26, job.data)
     wanted = computed(job, rows)
     for shards in (range(1), range(1, 3), range(3, 4)):
-        found = gpu_rows(job, shards).compute(0, 2, batches_of(job, rows, shards))
+        found = gpu_rows(job, shards).shard_rows(0, 2, batches_of(job, rows, shards))
         assert torch.equal(found, wanted[shards.start : shards.stop])
 
 
@@ -128,8 +128,8 @@ def test_what_an_earlier_step_left_in_the_buffers_does_not_matter(
     few, many = random_rows(5, job.data), random_rows(32, job.data)
     used = gpu_rows(job, max_lanes=2)
     for step, rows in enumerate((many, few, many)):
-        found = used.compute(1, step, batches_of(job, rows))
-        fresh = gpu_rows(job).compute(1, step, batches_of(job, rows))
+        found = used.shard_rows(1, step, batches_of(job, rows))
+        fresh = gpu_rows(job).shard_rows(1, step, batches_of(job, rows))
         assert torch.equal(found, fresh)
 
 
@@ -140,17 +140,17 @@ def test_a_worker_without_rows_in_the_last_step_adds_nothing(
     job = job_of(tmp_path, training={"gradients": gradients})
     two = random_rows(2, job.data)  # they belong to the shards 0 and 1
     used = gpu_rows(job, range(2, 4))
-    used.compute(0, 0, batches_of(job, random_rows(32, job.data), range(2, 4)))
-    assert not used.compute(0, 1, batches_of(job, two, range(2, 4))).any()
-    assert gpu_rows(job).compute(0, 1, batches_of(job, two))[:, -3].sum() == 2
+    used.shard_rows(0, 0, batches_of(job, random_rows(32, job.data), range(2, 4)))
+    assert not used.shard_rows(0, 1, batches_of(job, two, range(2, 4))).any()
+    assert gpu_rows(job).shard_rows(0, 1, batches_of(job, two))[:, -3].sum() == 2
 
 
 def test_a_flag_does_not_stay_for_the_next_step(tmp_path: Path) -> None:
     job = job_of(tmp_path)
     rows = gpu_rows(job)
     batches = batches_of(job, random_rows(26, job.data))
-    rows.compute(0, 0, batches)[0, -2:] = 1.0
-    assert not rows.compute(0, 1, batches)[:, -2:].any()
+    rows.shard_rows(0, 0, batches)[0, -2:] = 1.0
+    assert not rows.shard_rows(0, 1, batches)[:, -2:].any()
 
 
 def test_each_call_has_one_shape_and_long_shards_take_several(
@@ -214,7 +214,7 @@ def test_the_memory_of_a_device_is_free_as_soon_as_nobody_needs_it(tmp_path: Pat
     try:
         job = job_of(tmp_path, **NOISY)
         rows = gpu_rows(job)
-        rows.compute(0, 0, batches_of(job, random_rows(26, job.data)))
+        rows.shard_rows(0, 0, batches_of(job, random_rows(26, job.data)))
         gone = weakref.ref(rows), weakref.ref(rows._buffers._batch.inputs), weakref.ref(rows._rows)
         del rows
         assert [reference() for reference in gone] == [None] * 3
@@ -226,9 +226,9 @@ def test_new_weights_are_used_without_recording_anything_anew(tmp_path: Path) ->
     job = job_of(tmp_path)
     rows, model = random_rows(26, job.data), model_of(job)
     found = GpuRows(model, job, range(4), CPU, lambda device: InlineQueue())
-    before = found.compute(0, 0, batches_of(job, rows)).clone()
+    before = found.shard_rows(0, 0, batches_of(job, rows)).clone()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.5)
-    after = found.compute(0, 0, batches_of(job, rows))
+    after = found.shard_rows(0, 0, batches_of(job, rows))
     assert not torch.equal(before, after)

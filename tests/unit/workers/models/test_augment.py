@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from workers.config import AugmentConfig
-from workers.models.augment import add_noise, move
+from workers.models.augment import add_noise, add_offset, move
 from workers.models.noise import Noise
 
 SIZE = 12
@@ -120,3 +120,21 @@ def test_no_noise_changes_nothing() -> None:
     images = random_images(2)
     assert add_noise(images, AugmentConfig(), noise_of(1, 2)) is images
     assert add_noise(images, AugmentConfig(noise=1.0), None) is images  # an evaluation
+
+
+def test_an_offset_is_gaussian_and_the_same_at_all_steps_of_a_row() -> None:
+    config, zeros = AugmentConfig(offset=0.5), torch.zeros(2000, 7, 4)
+    moved = add_offset(zeros, config, noise_of(1, 2000))
+    assert torch.equal(moved, moved[:, :1].expand_as(moved))
+    assert abs(moved[:, 0].mean().item()) < 0.02
+    assert abs(moved[:, 0].std().item() - 0.5) < 0.01
+    assert not torch.equal(moved[0, 0, 0], moved[0, 0, 1])
+    pieces = Noise([(torch.Generator().manual_seed(seed), 1000) for seed in (1, 2)])
+    alone = add_offset(zeros[1000:], config, noise_of(2, 1000))
+    assert torch.equal(add_offset(zeros, config, pieces)[1000:], alone)
+
+
+def test_no_offset_changes_nothing() -> None:
+    rows = torch.rand(2, 5, 3)
+    assert add_offset(rows, AugmentConfig(), noise_of(1, 2)) is rows
+    assert add_offset(rows, AugmentConfig(offset=1.0), None) is rows  # an evaluation

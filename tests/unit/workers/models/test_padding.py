@@ -26,7 +26,9 @@ from workers.models.recurrent import RecurrentNetwork, build_model
 
 VECTOR_SHAPE, TOKEN_SHAPE = shape_of(VECTORS, CLASSES), shape_of(TOKENS, CLASSES)
 KEYS = ("cell", "pooling", "bidirectional", "num_layers")
-VALUES = itertools.product(["rnn", "lstm", "gru"], ["last", "mean", "max"], [False, True], [1, 2])
+VALUES = itertools.product(
+    ["rnn", "lstm", "gru"], ["last", "mean", "max", "mean-max"], [False, True], [1, 2]
+)
 every_model = pytest.mark.parametrize(
     "config",
     [dict(zip(KEYS, values, strict=True)) for values in VALUES],

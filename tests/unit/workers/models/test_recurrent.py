@@ -35,7 +35,7 @@ def noise_of(*seeds: int, rows: int) -> Noise:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "mean-max"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 3])
 def test_every_kind_of_model_gives_one_logit_per_class(
@@ -49,7 +49,7 @@ def test_every_kind_of_model_gives_one_logit_per_class(
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "mean-max"])
 def test_logits_are_those_of_torchs_own_stack(cell: str, bidirectional: bool, pooling: str) -> None:
     model = built(cell=cell, bidirectional=bidirectional, num_layers=2, pooling=pooling)
     reference = TORCH[cell](FEATURES, 4, 2, batch_first=True, bidirectional=bidirectional)
@@ -66,7 +66,8 @@ def test_logits_are_those_of_torchs_own_stack(cell: str, bidirectional: bool, po
         # torch returns the final state of each direction at the end of its own time.
         features = torch.cat([hidden[-2], hidden[-1]], 1) if bidirectional else hidden[-1]
     else:
-        features = outputs.mean(1) if pooling == "mean" else outputs.amax(1)
+        pooled = {"mean": outputs.mean(1), "max": outputs.amax(1)}
+        features = torch.cat([pooled[name] for name in pooling.split("-")], 1)
     torch.testing.assert_close(model(inputs()), model.head(features))
 
 
@@ -81,14 +82,25 @@ def test_the_reverse_directions_last_output_has_seen_the_whole_sequence() -> Non
 
 
 @pytest.mark.parametrize(
-    ("read", "shape"), [("rows", (2, 5, 6)), ("columns", (2, 6, 5)), ("pixels", (2, 30, 1))]
+    ("read", "shape"),
+    [
+        ("rows", (2, 5, 6)),
+        ("columns", (2, 6, 5)),
+        ("rows-and-columns", (2, 6, 11)),
+        ("pixels", (2, 30, 1)),
+    ],
 )
-def test_an_image_is_read_by_rows_columns_or_pixels(read: str, shape: tuple[int, ...]) -> None:
+def test_an_image_is_read_by_rows_columns_both_or_pixels(read: str, shape: tuple[int, ...]) -> None:
     images = torch.arange(60.0).reshape(2, 5, 6)
     sequences = image_sequences(images, read)
     assert sequences.shape == shape
-    first_steps = {"rows": images[0, 1], "columns": images[0, :, 1], "pixels": images[0, 0, 1:2]}
-    assert torch.equal(sequences[0, 1], first_steps[read])
+    second_steps = {
+        "rows": images[0, 1],
+        "columns": images[0, :, 1],
+        "rows-and-columns": torch.cat([images[0, 1], images[0, :, 1]]),
+        "pixels": images[0, 0, 1:2],
+    }
+    assert torch.equal(sequences[0, 1], second_steps[read])
     assert built(read=read)(sequences).shape == (2, CLASSES)
 
 

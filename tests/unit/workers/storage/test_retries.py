@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from workers.errors import StorageError
-from workers.storage import retries
+from workers.storage import retries, s3_new_object
 from workers.storage.retries import Retries, may_succeed_later
 from workers.storage.storage import Storage
 
@@ -70,7 +70,8 @@ def test_after_one_user_gave_up_the_others_try_just_once_until_one_succeeds(cloc
 
 
 def test_a_refusal_is_raised_at_once(clock: Clock) -> None:
-    for text in ("HTTP status 400", "ACCESS_DENIED", "NO_SUCH_BUCKET"):
+    botocore = "An error occurred (AccessDenied) when calling the PutObject operation"
+    for text in ("HTTP status 400", "ACCESS_DENIED", "NO_SUCH_BUCKET", botocore):
         with pytest.raises(StorageError):
             Retries().call(failing(1, text))
     assert clock.slept == []
@@ -101,3 +102,25 @@ def test_a_local_folder_fails_at_once(
     with pytest.raises(StorageError, match="Is a directory"):
         Storage(str(folder)).with_retries().write("taken", b"")
     assert clock.slept == []
+
+
+def test_a_file_that_is_to_be_new_is_tried_again_as_all_others_are(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Exception | bool] = [OSError("Could not connect to the endpoint URL"), True]
+
+    def put_new(*_: object) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(s3_new_object, "put_new", put_new)
+    storage = Storage("s3://bucket/run?region=us-east-1&endpoint_override=127.0.0.1:1")
+    with pytest.raises(
+        StorageError, match=r"cannot write s3://bucket/run/owners/1\.json: Could not"
+    ):
+        storage.write_new("owners/1.json", b"mine")
+    answers.insert(0, OSError("Could not connect to the endpoint URL"))
+    assert storage.with_retries().write_new("owners/1.json", b"mine")
+    assert clock.slept == [0.5]

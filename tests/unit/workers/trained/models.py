@@ -22,6 +22,7 @@ from workers.trained.load import TrainedModel
 KINDS: dict[str, dict[str, Any]] = {
     "images": {},
     "columns": {"model": {"read": "columns", "cell": "gru"}},
+    "both": {"model": {"read": "rows-and-columns", "pooling": "max", "bidirectional": True}},
     "pixels": {"model": {"read": "pixels", "pooling": "mean", "bidirectional": True}},
     "vectors": {"data": shape_of(VECTORS, CLASSES), "model": {"num_layers": 2}},
     "equal": {"data": shape_of(EQUAL_VECTORS, CLASSES), "model": {"bidirectional": True}},

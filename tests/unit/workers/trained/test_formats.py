@@ -71,7 +71,11 @@ def test_every_kind_of_data_gives_the_same_outputs(
 @every_format
 @pytest.mark.parametrize(
     ("cell", "pooling", "bidirectional"),
-    list(itertools.product(["rnn", "lstm", "gru"], ["last", "mean", "max"], [False, True])),
+    list(
+        itertools.product(
+            ["rnn", "lstm", "gru"], ["last", "mean", "max", "mean-max"], [False, True]
+        )
+    ),
 )
 def test_every_network_reads_sequences_of_different_lengths(
     written: Written, cell: str, pooling: str, bidirectional: bool, tmp_path: Path

@@ -32,7 +32,8 @@ from workers.models.own.installed import code_of
 from workers.models.own.step import forward
 from workers.models.sequences import model_outputs
 from workers.records.run_folder import RunFolder
-from workers.train import TrainResult, train
+from workers.records.train_result import TrainResult
+from workers.train import train
 
 CPU = torch.device("cpu")
 
@@ -174,7 +175,7 @@ def test_calls_of_one_fixed_shape_have_the_same_bits_on_any_number_of_lanes(
             gpu = GpuRows(
                 model_of(job), job, range(4), CPU, lambda device: InlineQueue(), max_lanes=lanes
             )
-            found += [gpu.compute(0, step, batches).clone() for step in (2, 3, 2)]
+            found += [gpu.shard_rows(0, step, batches).clone() for step in (2, 3, 2)]
     assert all(torch.equal(row, found[0]) for row in (found[2], found[3], found[5], found[8]))
     assert not torch.equal(found[0], found[1]), "each step draws other numbers"
 

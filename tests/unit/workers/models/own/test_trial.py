@@ -75,7 +75,7 @@ def test_a_model_of_tokens_is_accepted() -> None:
     assert attempt(text, tokens()) == []
 
 
-@pytest.mark.parametrize("read", ["rows", "columns", "pixels"])
+@pytest.mark.parametrize("read", ["rows", "columns", "rows-and-columns", "pixels"])
 def test_a_model_of_images_is_accepted_whatever_a_time_step_is(read: str) -> None:
     text = """
     from torch import nn

@@ -1,0 +1,1 @@
+"""What every verb tells of a run after each disaster: `make matrix`."""
