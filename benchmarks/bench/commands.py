@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shlex
 import subprocess
@@ -19,6 +20,9 @@ ROOT = Path(__file__).parents[2]
 LIMIT_S = 3600.0
 _BIN = Path(sys.executable).parent
 _STOP_S = 60.0
+_TAIL_LINES = 60
+_RANK = re.compile(r"^\[rank\d+\]: ?")
+_EXCEPTION = re.compile(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b.*: ")
 
 
 class CommandError(Exception):
@@ -114,9 +118,23 @@ def _output(text: str, words: list[str], folder: Path) -> str:
             process.wait(_STOP_S)
             raise
     if code:
-        tail = stderr.read_text().strip().splitlines()[-1:] or ["it printed no error"]
-        raise CommandError(f"`{text}` ended with exit code {code}: {tail[0]}")
+        printed = stderr.read_text(errors="replace")
+        print(*printed.splitlines()[-_TAIL_LINES:], sep="\n", file=sys.stderr, flush=True)
+        raise CommandError(f"`{text}` ended with exit code {code}: {cause(printed)}")
     return stdout.read_text()
+
+
+def cause(stderr: str) -> str:
+    """Return the line of an output of errors that says most.
+
+    It is the first exception at the left margin, behind what torchrun puts before the lines of its
+    processes, or else the last line that has a letter: torchrun ends with a line of `=`.
+    """
+    lines = [_RANK.sub("", line) for line in stderr.splitlines()]
+    for line in lines:
+        if _EXCEPTION.match(line):
+            return line
+    return next((line for line in reversed(lines) if re.search("[a-z]", line)), "no error printed")
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -51,6 +51,10 @@ class Contender:
     """Whether its row is measured without it."""
 
     @property
+    def is_peer(self) -> bool:
+        return not self.command.startswith("rnnjob ")
+
+    @property
     def higher_is_better(self) -> bool:
         return self.unit.endswith("/s")
 
