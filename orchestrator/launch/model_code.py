@@ -8,6 +8,7 @@ from orchestrator.launch.upload_lister import LINK_OUT, Lister
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.units import show_bytes
 from workers.errors import ModelError
+from workers.models import shipped
 from workers.models.own.class_path import ClassPath
 from workers.models.own.code import (
     MAX_BYTES,
@@ -19,6 +20,7 @@ from workers.models.own.code import (
 )
 from workers.records.run_folder import RunFolder
 
+_SHIPPED = shipped.__name__
 _COMPILED = {".pyc", ".pyo", ".so", ".pyd", ".o", ".a", ".dll", ".dylib"}
 
 
@@ -32,7 +34,7 @@ def code_for(spec: JobSpec, stored: ModelCode | None = None) -> tuple[JobSpec, M
     """
     if spec.model.class_path is None:
         return spec, None
-    path = ClassPath.parse(spec.model.class_path)
+    path = located(ClassPath.parse(spec.model.class_path))
     code = stored or collect(path)
     wanted = spec.model.code_sha256
     if wanted is not None and wanted != code.sha256:
@@ -65,6 +67,18 @@ def stored_code(run: RunFolder, spec: JobSpec, trust_code: bool = False) -> Mode
         trust(code)
     check_trusted(run, code)
     return code
+
+
+def located(path: ClassPath) -> ClassPath:
+    """Return the file of a model that comes with rnnjob, and any other path as it is.
+
+    The code of such a model is its file: a run does not take along all of rnnjob.
+    """
+    package, _, name = path.module.rpartition(".")
+    if package != _SHIPPED or not name:
+        return path
+    file = Path(shipped.__file__).with_name(f"{name}.py")
+    return ClassPath(str(file), "", path.attribute)
 
 
 def collect(path: ClassPath) -> ModelCode:

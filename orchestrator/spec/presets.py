@@ -23,4 +23,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.keep": "last",
         "log.print_every_steps": 100,
     },
+    # The best accuracy on MNIST with one recurrent network in half an hour. See docs/examples.md.
+    "best": {
+        "name": "mnist-best",
+        "dataset.num_shards": 4,
+        "dataset.validation_rows": 0,
+        "dataset.normalize": "none",  # around an image is nothing: 0 is the background
+        "model.class_path": "workers.models.shipped.sweeps:Sweeps",
+        "model.init_args": {"sizes": [32, 64]},
+        "augment": {"shift_px": 2.0, "rotate_deg": 12.0, "scale": 0.12, "shear": 0.2},
+        "training.epochs": 16,
+        "training.global_batch_size": 128,
+        "training.optimizer": {"name": "adamw", "lr": 0.006, "weight_decay": 0.05},
+        "training.label_smoothing": 0.05,
+    },
 }
