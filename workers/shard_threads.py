@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from workers.config import TrainJob
 from workers.data.rows import Rows, joined
+from workers.models.cpu_kernels import compute_alone
 from workers.models.noise import Noise
 from workers.pieces import piece_row, piece_rows, row_size, rules_of
 from workers.seeds import Purpose, seed_of
@@ -29,12 +30,10 @@ class ShardThreads:
     """Threads that run a function over shards or nodes of shards, `num_threads` of them at once."""
 
     def __init__(self, num_threads: int) -> None:
-        torch.set_num_threads(1)
+        compute_alone()
         self.num_threads = num_threads
         self._pool = (
-            ThreadPoolExecutor(
-                num_threads, "shard", initializer=torch.set_num_threads, initargs=(1,)
-            )
+            ThreadPoolExecutor(num_threads, "shard", initializer=compute_alone)
             if num_threads > 1
             else None
         )

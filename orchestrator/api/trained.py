@@ -164,11 +164,14 @@ def _data_dir(given: str | Path | None) -> Path | None:
 
 @contextlib.contextmanager
 def _own_threads() -> Iterator[None]:
-    """Give the caller its number of torch's threads back."""
+    """Give the caller its number of torch's threads back, and its smallest numbers."""
     import torch
 
-    before = torch.get_num_threads()
+    from workers.models.cpu_kernels import flushes_denormals
+
+    num_threads, flushes = torch.get_num_threads(), flushes_denormals()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(num_threads)
+        torch.set_flush_denormal(flushes)

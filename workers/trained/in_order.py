@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import torch
 
+from workers.models.cpu_kernels import compute_alone
+
 T = TypeVar("T")
 R = TypeVar("R")
 _AHEAD = 2
@@ -20,9 +22,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], num_threads: int) -
     intra-op thread, so its bits do not depend on the number of threads.
     """
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(
-        num_threads, "predict", initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ThreadPoolExecutor(num_threads, "predict", initializer=compute_alone)
     waiting: deque[Future[R]] = deque()
     try:
         for item in items:

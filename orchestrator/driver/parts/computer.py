@@ -41,11 +41,11 @@ class PartComputer:
     def _opened(self, request: Request, folder: Storage) -> _Parts:
         import torch
 
-        from workers.models.cpu_kernels import bf16_kernels
+        from workers.models.cpu_kernels import bf16_kernels, compute_alone
         from workers.models.own.installed import code_of
         from workers.trained.load import load_trained
 
-        torch.set_num_threads(1)
+        compute_alone()
         self._stack.enter_context(code_of(request.job))
         precision = request.job.training.precision
         self._stack.enter_context(bf16_kernels(precision, torch.device("cpu")))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from workers.models.cpu_kernels import flushes_denormals
 from workers.trained.in_order import in_order
 
 
@@ -33,8 +34,12 @@ def test_few_items_are_read_ahead() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
-def test_each_call_has_one_thread_of_torch() -> None:
-    assert set(in_order(lambda _: torch.get_num_threads(), range(20), 3)) == {1}
+def test_each_call_computes_alone() -> None:
+    def seen(_: int) -> tuple[int, bool]:
+        return torch.get_num_threads(), flushes_denormals()
+
+    assert set(in_order(seen, range(20), 3)) == {(1, True)}
+    assert not flushes_denormals(), "the caller's own thread stays as it is"
 
 
 def test_an_error_comes_at_its_place_and_ends_the_threads() -> None:

@@ -62,6 +62,21 @@ def whole_batch_gradient(job: TrainJob, rows: Rows) -> Tensor:
     return torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None])
 
 
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_threads_compute_alone_and_not_with_numbers_below_the_normal_ones(num_threads: int) -> None:
+    threads = ShardThreads(num_threads)
+
+    def seen(_: int) -> Tensor:
+        vanishing = torch.tensor(2e-38) / 4
+        return torch.tensor([float(torch.get_num_threads()), float(vanishing * 1e30)])
+
+    try:
+        for each in threads.map(seen, range(9)):
+            assert each.tolist() == [1.0, 0.0]
+    finally:
+        threads.close()
+
+
 @pytest.mark.parametrize("noise", [{}, NOISY], ids=["plain", "dropout and augment"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_gradient_has_the_same_bits_on_any_number_of_workers(

@@ -13,7 +13,7 @@ from workers.config import TrainJob
 from workers.data.kinds import ImageInput
 from workers.data.rows import Rows
 from workers.models.compute_copy import ComputeCopy
-from workers.models.cpu_kernels import bf16_kernels
+from workers.models.cpu_kernels import bf16_kernels, compute_alone
 from workers.models.recurrent import RecurrentNetwork
 from workers.models.sequences import sequences_of
 from workers.pieces import piece_rows, rules_of
@@ -38,7 +38,7 @@ def explain(model: TrainedModel, rows: Rows, row: Rows) -> Explanation:
 
     Raises InputError for a model of the user's own that keeps no state through time.
     """
-    torch.set_num_threads(1)  # so the bits do not depend on the number of CPUs
+    compute_alone()
     job, module = model.job, model.module
     precise = job.model_copy(
         update={"training": job.training.model_copy(update={"precision": "fp32"})}
