@@ -37,4 +37,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.optimizer": {"name": "adamw", "lr": 0.006, "weight_decay": 0.05},
         "training.label_smoothing": 0.05,
     },
+    # The whole way through 784 time steps of one pixel. See docs/examples.md.
+    "pixels": {
+        "name": "mnist-pixels",
+        "dataset.num_shards": 2,  # 16 rows a piece: what so many steps leave behind fits a cache
+        "dataset.validation_rows": 0,
+        "model.read": "pixels",
+        "model.hidden_size": 64,
+        "model.pooling": "mean-max",
+        "model.forget_bias": 3.0,
+        "training.epochs": 40,
+        "training.global_batch_size": 32,
+        "training.optimizer": {"name": "adamw", "lr": 0.008, "weight_decay": 0.01},
+    },
 }

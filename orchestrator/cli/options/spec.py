@@ -77,7 +77,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--preset",
         metavar="NAME",
         shell_complete=presets,
-        help="Preset to start from: 'default' or 'seed'.",
+        help="Preset to start from: 'default', 'seed', 'best' or 'pixels'.",
     ),
     click.option(
         "--set",

@@ -4,12 +4,14 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from orchestrator.cli.jobs.submit import submit_command
 from orchestrator.spec.build import build_spec, load_spec
 from orchestrator.spec.job_spec import JobSpec
 from orchestrator.spec.presets import PRESETS
@@ -350,6 +352,13 @@ def test_a_job_without_a_name_is_named_after_its_data_and_its_model(
     flags: dict[str, Any], name: str
 ) -> None:
     assert build_spec(flags=flags).name == name
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_preset_is_a_valid_spec_and_the_help_names_it(preset: str) -> None:
+    assert build_spec(preset).name == PRESETS[preset].get("name", JobSpec().name)
+    option = next(each for each in submit_command.params if each.name == "preset")
+    assert isinstance(option, click.Option) and f"'{preset}'" in (option.help or "")
 
 
 def test_building_a_spec_leaves_the_presets_as_they_are() -> None:
