@@ -1,6 +1,8 @@
 """The command `rnnjob init`."""
 
 import shlex
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +118,13 @@ def _values(
 
 
 def _flat(spec: "JobSpec") -> dict[str, Any]:
-    from orchestrator.runs.comparison import flatten
+    """Return the value of each key of a spec, which may be a mapping, and of no section."""
+    from orchestrator.spec.job_spec import JobSpec
+    from orchestrator.spec.validation import dotted_keys
 
-    return flatten(spec.model_dump(mode="json"))
+    tree, keys = spec.model_dump(mode="json"), dotted_keys(JobSpec)
+    sections = {key.rpartition(".")[0] for key in keys}
+    return {key: reduce(getitem, key.split("."), tree) for key in keys if key not in sections}
 
 
 def _write_new(file: Path, text: str) -> None:

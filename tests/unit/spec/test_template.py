@@ -128,9 +128,11 @@ def test_a_wrong_value_leaves_no_file(arguments: list[str], folder: Path) -> Non
     assert not (folder / "job.yaml").exists()
 
 
-def test_a_preset_and_set_values_are_in_the_file(folder: Path) -> None:
-    assert init("--preset", "seed", "--set", "training.seed=3").exit_code == 0
-    wanted = build_spec("seed", assignments=["training.seed=3"])
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("value", ["training.seed=3", "training.class_weights={7: 2.5}"])
+def test_a_preset_and_set_values_are_in_the_file(preset: str, value: str, folder: Path) -> None:
+    assert init("--preset", preset, "--set", value).exit_code == 0
+    wanted = build_spec(preset, assignments=[value])
     assert build_spec(file=folder / "job.yaml").with_values({"name": wanted.name}) == wanted
 
 
