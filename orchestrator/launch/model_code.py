@@ -75,7 +75,7 @@ def located(path: ClassPath) -> ClassPath:
     The code of such a model is its file: a run does not take along all of rnnjob.
     """
     package, _, name = path.module.rpartition(".")
-    if package != _SHIPPED or not name:
+    if package != _SHIPPED:
         return path
     file = Path(shipped.__file__).with_name(f"{name}.py")
     return ClassPath(str(file), "", path.attribute)

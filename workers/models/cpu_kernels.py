@@ -8,12 +8,12 @@ from torch import nn
 
 
 def compute_alone() -> None:
-    """Make the calling thread, and those that it starts, compute without the help of others, and
-    with zero for what is smaller than float32's normal numbers.
+    """Make the calling thread compute without the help of others, and with zero for what is smaller
+    than float32's normal numbers.
 
     So bits do not depend on the number of CPUs. Gradients that vanish over hundreds of time steps
-    end below 1.2e-38, where a product takes a CPU a hundred times as long (oneDNN's issue 561).
-    They add nothing to a sum with other numbers.
+    end below 1.2e-38, where CPUs are many times slower (oneDNN's issue 561). They add nothing to a
+    sum with other numbers.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -25,18 +25,14 @@ class Sweeps(nn.Module):
     Args:
         num_outputs: K.
         sizes: of each level, the size of its LSTMs in each of their directions.
-        dropout: of the features of a place, between the levels and before the outputs.
     """
 
-    def __init__(
-        self, num_outputs: int, sizes: Sequence[int] = (32, 32), dropout: float = 0.0
-    ) -> None:
+    def __init__(self, num_outputs: int, sizes: Sequence[int] = (32, 64)) -> None:
         super().__init__()
         num_values = [_PIXELS**2, *(_STRIDE**2 * 2 * size for size in sizes[:-1])]
         self.levels = nn.ModuleList(
             Level(values, size) for values, size in zip(num_values, sizes, strict=True)
         )
-        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * sizes[-1], num_outputs)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -44,7 +40,6 @@ class Sweeps(nn.Module):
         grid_BRCF = _patches(F.pad(images, (border,) * 4).unsqueeze(3), _PIXELS)
         for number, level in enumerate(self.levels):
             grid_BRCF = level(_patches(grid_BRCF, _STRIDE) if number else grid_BRCF)
-            grid_BRCF = self.dropout(grid_BRCF)
         outputs_BK: Tensor = self.head(grid_BRCF.amax(dim=(1, 2)))
         return outputs_BK
 
