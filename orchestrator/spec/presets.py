@@ -30,7 +30,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dataset.validation_rows": 0,
         "dataset.normalize": "none",  # around an image is nothing: 0 is the background
         "model.class_path": "workers.models.shipped.sweeps:Sweeps",
-        "model.init_args": {"sizes": [32, 64]},
         "augment": {"shift_px": 2.0, "rotate_deg": 12.0, "scale": 0.12, "shear": 0.2},
         "training.epochs": 16,
         "training.global_batch_size": 128,

@@ -12,6 +12,7 @@ from orchestrator.cli.options.run import (
     json_option,
     open_storage,
     storage_option,
+    test_rows_option,
     trained_run_argument,
     trust_code_option,
 )
@@ -37,13 +38,7 @@ if TYPE_CHECKING:
     help="Split to evaluate on. Of tables, `all` means all rows.  "
     "[default: test; with parquet:URI all]",
 )
-@click.option(
-    "--data-dir",
-    envvar="RNNJOB_DATA_DIR",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with the data set's idx files.  [env: RNNJOB_DATA_DIR]",
-)
+@test_rows_option
 @on_ray_options
 @trust_code_option
 @storage_option

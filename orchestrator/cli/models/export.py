@@ -11,6 +11,7 @@ from orchestrator.cli.options.run import (
     json_option,
     open_storage,
     storage_option,
+    test_rows_option,
     trained_run_argument,
     trust_code_option,
 )
@@ -38,13 +39,7 @@ if TYPE_CHECKING:
     help="File to write, or folder for a bundle.  [default: RUN and the format, here]",
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
-@click.option(
-    "--data-dir",
-    envvar="RNNJOB_DATA_DIR",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with the data set's idx files, for the check.  [env: RNNJOB_DATA_DIR]",
-)
+@test_rows_option
 @click.option(
     "--kuberay",
     is_flag=True,

@@ -1,6 +1,7 @@
 """Flags and helpers for commands about one run: its name, its storage, its state in one line."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
@@ -38,6 +39,17 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
         "as_json",
         is_flag=True,
         help="Print one JSON document on stdout, and everything else on stderr.",
+    )(function)
+
+
+def test_rows_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Add --data-dir, for commands that read the test rows of a run."""
+    return click.option(
+        "--data-dir",
+        envvar="RNNJOB_DATA_DIR",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder with the idx files of the test rows.  [env: RNNJOB_DATA_DIR]",
     )(function)
 
 

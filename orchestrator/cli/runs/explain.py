@@ -12,6 +12,7 @@ from orchestrator.cli.options.run import (
     json_option,
     open_storage,
     storage_option,
+    test_rows_option,
     trust_code_option,
 )
 from orchestrator.cli.output import echo, print_json
@@ -53,13 +54,7 @@ if TYPE_CHECKING:
     help="Write each figure as an SVG file, too.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE and the figures in FOLDER.")
-@click.option(
-    "--data-dir",
-    envvar="RNNJOB_DATA_DIR",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with the idx files of the test rows.  [env: RNNJOB_DATA_DIR]",
-)
+@test_rows_option
 @trust_code_option
 @storage_option
 @json_option

@@ -12,6 +12,7 @@ from orchestrator.cli.options.run import (
     json_option,
     open_storage,
     storage_option,
+    test_rows_option,
     trust_code_option,
 )
 from orchestrator.cli.output import echo, print_json
@@ -41,13 +42,7 @@ if TYPE_CHECKING:
     help="Add what the model does while it reads, as `rnnjob explain` finds it.",
 )
 @click.option("--open", "open_it", is_flag=True, help="Open the page in your browser.")
-@click.option(
-    "--data-dir",
-    envvar="RNNJOB_DATA_DIR",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with the idx files of the test rows.  [env: RNNJOB_DATA_DIR]",
-)
+@test_rows_option
 @trust_code_option
 @json_option
 @explained
