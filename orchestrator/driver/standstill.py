@@ -53,13 +53,11 @@ class StandstillWatch:
         self._clock, self._wall_clock = clock, wall_clock
         self._seen: dict[int, tuple[int, float]] = {}
         """By rank: the number of the last report, and when it was new."""
-        self._of_before: dict[int, int] = {}
-        """The last reports of workers that were there before the present ones started."""
-        self.start_again()
+        self.start_again(1)
 
-    def start_again(self) -> None:
-        """Begin to watch other workers, who have started just now."""
-        self._of_before = {rank: beats for rank, (beats, _) in self._seen.items()}
+    def start_again(self, num_workers: int) -> None:
+        """Begin to watch other workers, who have started just now: each has reported since."""
+        self._num_workers = num_workers
         self._seen = {}
         self._mark: tuple[int, int] | None = None
         self._progress_at, self._since = self._clock(), self._wall_clock()
@@ -67,7 +65,8 @@ class StandstillWatch:
     def look(self, told: Sequence[Report]) -> Standstill | None:
         """Return the standstill of the workers; None while they take steps."""
         now = self._clock()
-        reports = [r for r in told if self._of_before.get(r.rank) != r.beats]
+        # Of the workers before there may have been more, whose reports are still there.
+        reports = [r for r in told if r.rank < self._num_workers]
         for report in reports:
             if self._seen.get(report.rank, (None, 0.0))[0] != report.beats:
                 self._seen[report.rank] = report.beats, now

@@ -130,9 +130,8 @@ class StatusUpdater:
         """Write since when the workers stand still, and end them if that takes too long."""
         if self.workers is None:
             return
-        found = self._watch.look(self.workers.reports())  # in each state, to know the old reports
-        if self.status.state != runs.RUNNING:
-            found = None
+        is_running = self.status.state == runs.RUNNING
+        found = self._watch.look(self.workers.reports()) if is_running else None
         since, told = (found.since, found.describe()) if found else (None, "")
         if (since, told) != (self.status.stalled_since, self.status.stalled):
             self._write(stalled_since=since, stalled=told)
@@ -193,7 +192,7 @@ class StatusUpdater:
             if record.get("kind") == "start" and record.get("attempt", 0) > self.status.attempt:
                 reason = self._why_started_again(record["workers"])
                 self._deadline = None
-                self._watch.start_again()
+                self._watch.start_again(record["workers"])
                 self._write(
                     state=runs.RUNNING,
                     reason=reason,

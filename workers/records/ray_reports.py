@@ -31,19 +31,27 @@ _FAILURES = (RayError, RuntimeError, ValueError, AssertionError, AttributeError)
 
 @contextlib.contextmanager
 def reporting(topic: str, rank: int, activity: Activity) -> Iterator[None]:
-    """Report what this worker does until the context ends. `topic`: what the driver reads."""
+    """Report what this worker does until the context ends. `topic`: what the driver reads.
+
+    The first report is there when the context begins. So what was reported by a worker of the same
+    rank before is gone once all workers have started.
+    """
     done = threading.Event()
     who = (rank, socket.gethostname(), os.getpid(), ray.get_runtime_context().get_node_id())
 
-    def report() -> None:
+    def report(beats: int) -> None:
+        text = json.dumps(activity.report(*who, beats).to_json())
+        with contextlib.suppress(*_FAILURES):
+            internal_kv._internal_kv_put(f"{topic}/{rank}", text, namespace=_NAMESPACE)
+
+    def go_on_reporting() -> None:
         beats = 0
         while not done.wait(EVERY_S):
             beats += 1
-            text = json.dumps(activity.report(*who, beats).to_json())
-            with contextlib.suppress(*_FAILURES):
-                internal_kv._internal_kv_put(f"{topic}/{rank}", text, namespace=_NAMESPACE)
+            report(beats)
 
-    thread = threading.Thread(target=report, name="reports", daemon=True)
+    report(0)
+    thread = threading.Thread(target=go_on_reporting, name="reports", daemon=True)
     thread.start()
     try:
         yield
@@ -53,14 +61,17 @@ def reporting(topic: str, rank: int, activity: Activity) -> Iterator[None]:
 
 
 def read_reports(topic: str) -> list[Report]:
-    """Return the last report of each worker. Empty if Ray cannot be asked."""
-    reports = []
+    """Return the last report of each worker. Empty if Ray cannot be asked.
+
+    These are two requests, however many workers there are.
+    """
     with contextlib.suppress(*_FAILURES):
-        for key in internal_kv._internal_kv_list(f"{topic}/", namespace=_NAMESPACE):
-            text = internal_kv._internal_kv_get(key, namespace=_NAMESPACE)
-            if text and (report := Report.from_json(parse_object(text))):
-                reports.append(report)
-    return reports
+        keys = internal_kv._internal_kv_list(f"{topic}/", namespace=_NAMESPACE)
+        table = internal_kv.internal_kv_get_gcs_client()
+        texts = table.internal_kv_multi_get(keys, _NAMESPACE.encode()).values() if keys else ()
+        found = [Report.from_json(parse_object(text)) for text in texts]
+        return [report for report in found if report]
+    return []
 
 
 def forget_reports(topic: str) -> None:

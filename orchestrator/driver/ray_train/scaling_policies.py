@@ -27,6 +27,7 @@ from workers.records.run_folder import RunFolder
 
 _ANSWER_S = 60.0
 """How long worker 0 may take to answer: it may be evaluating. Then the resize comes without it."""
+_COUNT_S = 5.0
 
 
 class FixedWorkers(RenewedReservation, FixedScalingPolicy):  # type: ignore[misc]
@@ -97,6 +98,7 @@ class CheckpointFirst(RenewedReservation, ElasticScalingPolicy):  # type: ignore
 
     def make_decision_for_non_running_worker_group(self) -> Any:
         self._asked_at = None  # whom it asked is gone
+        self._count_nodes()
         return super().make_decision_for_non_running_worker_group()
 
     def make_decision_for_running_worker_group(
@@ -118,6 +120,15 @@ class CheckpointFirst(RenewedReservation, ElasticScalingPolicy):  # type: ignore
         if isinstance(decision, ResizeDecision) and self._ask():
             return NoopDecision()
         return decision
+
+    def _count_nodes(self) -> None:
+        """Have Ray count the nodes now. By itself it counts every 20 s, so the workers would start
+        without a node that has come since, or wait for one that is gone."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            counted = self._autoscaling_coordinator.get_reserved_resources.remote(
+                self._requester_id, recompute=True
+            )
+            ray.get(counted, timeout=_COUNT_S)
 
     def _ask(self) -> bool:
         """Ask worker 0 for a checkpoint. Return whether it can be asked."""

@@ -14,6 +14,7 @@ class Simulation:
     def __init__(self, step_s: float = 0.02) -> None:
         self.now = 0.0
         self.watch = StandstillWatch(lambda: self.now, lambda: 1000.0 + self.now)
+        self.watch.start_again(2)
         self.reports = [
             Report(rank, f"host-{rank}", 70 + rank, "", 0, COMPUTE, 0, step_s, 0) for rank in (0, 1)
         ]
@@ -86,10 +87,19 @@ def test_all_that_wait_for_each_other_stand_still_too() -> None:
     assert "all workers wait for each other" in found.describe()
 
 
-def test_reports_of_workers_that_were_there_before_a_restart_are_not_waited_for() -> None:
+def test_a_worker_that_falls_silent_before_its_start_is_noticed_is_named_too() -> None:
+    """The driver reads the records of the run once a second, and its workers' reports then too."""
     job = Simulation()
     job.train(3)
-    job.watch.start_again()
+    job.watch.start_again(2)
+    told = [job.second(0) for _ in range(20)]
+    assert told[-1] is not None and told[-1].describe().endswith("which gives no sign of life")
+
+
+def test_reports_of_workers_that_a_smaller_job_no_longer_has_are_not_waited_for() -> None:
+    job = Simulation()
+    job.train(3)
+    job.watch.start_again(1)
     for step in range(1, 60):
         assert job.second(0, step=step, num_exchanges=step) is None
     assert StandstillWatch().look([]) is None

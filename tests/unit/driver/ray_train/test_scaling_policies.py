@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("ray.train")
 
+from ray.data._internal.cluster_autoscaler import default_autoscaling_coordinator
 from ray.train import ScalingConfig
 from ray.train.v2._internal.execution.scaling_policy import (
     NoopDecision,
@@ -62,6 +63,37 @@ def test_ray_holds_what_a_killed_job_asked_for_no_longer_than_ten_seconds(
     policy.after_controller_start(SimpleNamespace(run_id="r"))
     assert asked[0]["requester_id"] == "train-r"
     assert asked[0]["expire_after_s"] == 10.0
+    policy._cancel_resource_request()
+
+
+def test_workers_start_on_the_nodes_that_are_there_now(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's coordinator counts the nodes every 20 s, so it may not know of one that came since."""
+    nodes = [{"Alive": True, "NodeID": "a", "Resources": {"CPU": 1.0}}]
+    real = default_autoscaling_coordinator._AutoscalingCoordinatorActor(
+        get_cluster_nodes=lambda: nodes, send_resources_request=lambda *_, **__: None
+    )
+    coordinator = SimpleNamespace(
+        request_resources=SimpleNamespace(remote=real.request_resources),
+        cancel_request=SimpleNamespace(remote=real.cancel_request),
+        get_reserved_resources=SimpleNamespace(remote=real.get_reserved_resources),
+    )
+    module, name = autoscaling_coordinator_client, "get_or_create_autoscaling_coordinator"
+    monkeypatch.setattr(module, name, lambda: coordinator)
+    monkeypatch.setattr(module.ray, "get", lambda answer, **_: answer)
+    policy = CheckpointFirst(ScalingConfig(num_workers=(1, 3)), run.storage.uri)
+    policy.after_controller_start(SimpleNamespace(run_id="r"))
+    monkeypatch.setattr(policy, "GET_RESERVED_RESOURCES_INTERVAL_S", 0)
+
+    def workers_of_next_start() -> int:
+        return int(policy.make_decision_for_non_running_worker_group().num_workers)
+
+    assert workers_of_next_start() == 1
+    nodes.append({"Alive": True, "NodeID": "b", "Resources": {"CPU": 1.0}})
+    assert workers_of_next_start() == 2
+    nodes[0]["Alive"] = False
+    assert workers_of_next_start() == 1
     policy._cancel_resource_request()
 
 
