@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.errors import explained, terminated_as
-from orchestrator.cli.options.cluster import address_option, headers_from, request_options
+from orchestrator.cli.options.cluster import RequestFlags, address_option, request_options
 from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import json_option, storage_option
 from orchestrator.cli.output import Styled, echo, one_line, print_json
@@ -55,8 +55,7 @@ def doctor_command(
     data_dir: Path | None,
     num_shards: int,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     probe: bool,
     as_json: bool,
 ) -> None:
@@ -77,8 +76,8 @@ def doctor_command(
         data_dir,
         num_shards,
         given_address(address),
-        headers_from(headers),
-        verify,
+        requests.parsed_headers(),
+        requests.verify,
         probe,
     )
     # A signal is an exception, so that the job and its files are removed, too.

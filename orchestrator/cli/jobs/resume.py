@@ -1,15 +1,13 @@
 """The command `rnnjob resume`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import cluster_options, shipping_from
+from orchestrator.cli.options.cluster import RequestFlags, ShippingFlags, cluster_options
 from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import (
-    client_for,
     json_option,
     run_argument,
     storage_option,
@@ -59,14 +57,9 @@ def resume_command(
     assignments: tuple[str, ...],
     trust_code: bool,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     no_wait: bool,
-    working_dir: Path | None,
-    include: tuple[str, ...],
-    env: tuple[str, ...],
-    env_file: Path | None,
-    secret: tuple[str, ...],
+    sent: ShippingFlags,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -84,19 +77,18 @@ def resume_command(
     from orchestrator.launch.destination import where_to_resume
     from orchestrator.launch.resumption import check_resumption
 
-    observer = client_for(storage, None if local else address, headers, verify).observe(run_name)
+    observer = requests.client(storage, None if local else address).observe(run_name)
     run = observer.run
     mode, cluster = where_to_resume(run, local, workers is not None, address)
     check_destination(local, workers, cluster, no_wait, address)
-    shipping = shipping_from(working_dir, include, env, env_file, secret, cluster)
+    shipping = sent.shipping(cluster)
     values = _values(assignments, workers, cpus_per_worker, gpus_per_worker)
     launcher = launcher_for(
         mode,
         cluster,
         storage=run.storage.parent_uri,
         shipping=shipping,
-        headers=headers,
-        verify_certificate=verify,
+        requests=requests,
         verbose=verbose,
     )
     job = check_resumption(run, observer.status(), launcher, values, trust_code)

@@ -1,5 +1,6 @@
 """The command `rnnjob scaling`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,18 +8,18 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import (
+    RequestFlags,
+    ShippingFlags,
     address_option,
     request_options,
-    shipping_from,
     shipping_options,
 )
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, json_option, verbose_option
+from orchestrator.cli.options.run import json_option, verbose_option
 from orchestrator.cli.options.spec import spec_from, spec_options_with
 from orchestrator.cli.output import echo, print_json
 
 if TYPE_CHECKING:
-    from orchestrator.launch.launcher import Launcher
     from orchestrator.runs.scaling import Curve
 
 _EXAMPLE = "rnnjob scaling --workers 1,2 --dataset mnist-sample --set model.hidden_size=32"
@@ -69,13 +70,8 @@ def scaling_command(
     assignments: tuple[str, ...],
     run_id: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
-    working_dir: Path | None,
-    include: tuple[str, ...],
-    env: tuple[str, ...],
-    env_file: Path | None,
-    secret: tuple[str, ...],
+    requests: RequestFlags,
+    sent: ShippingFlags,
     steps: int,
     warm_up: int,
     output: Path | None,
@@ -112,24 +108,22 @@ def scaling_command(
     if output is not None:
         check_output(output, force)
     cluster = given_address(address)
-    shipping = shipping_from(working_dir, include, env, env_file, secret, cluster)
+    shipping = sent.shipping(cluster)
     spec = spec_from(config, preset, assignments, flags)
 
-    def launcher() -> "Launcher":
-        return launcher_for(
-            runs.RAY,
-            cluster,
-            storage=spec.storage,
-            shipping=shipping,
-            headers=headers,
-            verify_certificate=verify,
-            verbose=verbose,
-        )
-
+    launcher = partial(
+        launcher_for,
+        runs.RAY,
+        cluster,
+        storage=spec.storage,
+        requests=requests,
+        shipping=shipping,
+        verbose=verbose,
+    )
     shared = launcher() if cluster else None
     specs = specs_for(spec, numbers, warm_up + steps, run_id, is_here=cluster is None)
     jobs = check_all(specs, lambda: shared or launcher())
-    client = client_for(spec.storage, cluster, headers, verify) if cluster else None
+    client = requests.client(spec.storage, cluster) if cluster else None
     if client:
         check_room(jobs, client.connection(cluster))
 

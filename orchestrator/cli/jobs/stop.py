@@ -3,9 +3,9 @@
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, run_options
+from orchestrator.cli.options.run import run_options
 from orchestrator.cli.output import echo, print_json
 
 
@@ -26,8 +26,7 @@ def stop_command(
     run_name: str,
     storage: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     as_json: bool,
     force: bool,
     yes: bool,
@@ -40,7 +39,7 @@ def stop_command(
     """
     from orchestrator.runs import next_command
 
-    client = client_for(storage, address, headers, verify)
+    client = requests.client(storage, address)
     run = client.get_run(run_name)
     status = client.stop(run.run_id, force)
     if as_json:

@@ -1,15 +1,16 @@
 """The command `rnnjob submit`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import cluster_options, shipping_from
+from orchestrator.cli.options.cluster import RequestFlags, ShippingFlags, cluster_options
 from orchestrator.cli.options.completion_values import run_ids
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, json_option, verbose_option
+from orchestrator.cli.options.run import json_option, verbose_option
 from orchestrator.cli.options.spec import as_assignments, spec_from, spec_options
 from orchestrator.cli.output import echo, print_json
 from orchestrator.runs.repeats import MAX_REPEATS
@@ -17,7 +18,6 @@ from workers.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.cli.jobs.dry_run import DryRun
-    from orchestrator.launch.launcher import Launcher
 
 _ONLY_FOR_NEW_RUNS = (
     "config",
@@ -69,14 +69,9 @@ def submit_command(
     assignments: tuple[str, ...],
     run_id: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     no_wait: bool,
-    working_dir: Path | None,
-    include: tuple[str, ...],
-    env: tuple[str, ...],
-    env_file: Path | None,
-    secret: tuple[str, ...],
+    sent: ShippingFlags,
     resume: str | None,
     seeds: int | None,
     dry_run: bool,
@@ -114,7 +109,7 @@ def submit_command(
         return
     cluster = None if local else given_address(address)
     check_destination(local, flags["workers"], cluster, no_wait, address)
-    shipping = shipping_from(working_dir, include, env, env_file, secret, cluster)
+    shipping = sent.shipping(cluster)
     spec = spec_from(config, preset, assignments, flags)
     if print_config:
         if as_json:
@@ -123,17 +118,15 @@ def submit_command(
             echo(spec.to_yaml(), nl=False)
         return
 
-    def launcher() -> "Launcher":
-        return launcher_for(
-            runs.LOCAL if local else runs.RAY,
-            cluster,
-            storage=spec.storage,
-            shipping=shipping,
-            headers=headers,
-            verify_certificate=verify,
-            verbose=verbose,
-        )
-
+    launcher = partial(
+        launcher_for,
+        runs.LOCAL if local else runs.RAY,
+        cluster,
+        storage=spec.storage,
+        requests=requests,
+        shipping=shipping,
+        verbose=verbose,
+    )
     shared = launcher() if cluster else None  # what is sent there is listed once for all
     if seeds is not None and cluster:  # they run side by side
         spec = with_one_cpu(spec)
@@ -148,7 +141,7 @@ def submit_command(
     if seeds is not None and no_wait:
         start_repeats_and_leave(jobs, as_json)
     elif seeds is not None:
-        client = client_for(spec.storage, cluster, headers, verify) if cluster else None
+        client = requests.client(spec.storage, cluster) if cluster else None
         run_repeats(jobs, client, as_json=as_json, quiet=quiet, verbose=verbose)
     elif no_wait:
         start_and_leave(jobs[0], as_json, quiet=quiet)

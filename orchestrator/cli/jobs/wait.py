@@ -5,9 +5,9 @@ import sys
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
+from orchestrator.cli.options.run import note_unknown_cluster, run_options
 from orchestrator.cli.output import echo, one_line, print_json
 from workers.errors import InputError
 
@@ -25,8 +25,7 @@ def wait_command(
     run_name: str,
     storage: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     as_json: bool,
     timeout: str | None,
 ) -> None:
@@ -38,7 +37,7 @@ def wait_command(
     from orchestrator.runs.metrics import describe_score
     from orchestrator.runs.result import read_result
 
-    client = client_for(storage, address, headers, verify)
+    client = requests.client(storage, address)
     run = client.get_run(run_name)
     timeout_s = _seconds(timeout)
     note_unknown_cluster(client, run.run_id)

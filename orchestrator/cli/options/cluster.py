@@ -1,23 +1,25 @@
-"""Flags of the commands that talk to a cluster, and the functions that read their values."""
+"""Flags of the commands that talk to a cluster, and what their values mean."""
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from orchestrator.cli.options.gathered import gathered
 from orchestrator.cluster.headers import VARIABLES as HEADERS_VARIABLES
 from workers.errors import InputError
 
 if TYPE_CHECKING:
+    from orchestrator.client import Client
     from orchestrator.launch.request import Shipping
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def address_option(function: Callable[P, R]) -> Callable[P, R]:
+def address_option(function: Callable[..., R]) -> Callable[..., R]:
     """Add --address."""
     return click.option(
         "--address",
@@ -27,8 +29,37 @@ def address_option(function: Callable[P, R]) -> Callable[P, R]:
     )(function)
 
 
-def request_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Add --headers and --verify, which apply to all requests to a cluster; see `headers_from`."""
+@dataclass(frozen=True)
+class RequestFlags:
+    """The values of --headers and --verify, which apply to all requests to a cluster."""
+
+    headers: str | None = None
+    verify: bool = True
+
+    def client(self, storage: str | None, address: str | None) -> "Client":
+        """Return a client for a storage, by default ./runs.
+
+        The cluster of `address` counts as named by the user from now on.
+
+        Raises InputError, NoSuchClusterError or StorageError.
+        """
+        from orchestrator.client import Client
+        from orchestrator.runs import DEFAULT_STORAGE
+
+        client = Client(storage or DEFAULT_STORAGE, address, self.verify, self.parsed_headers())
+        if address is not None:
+            client.connection(address)
+        return client
+
+    def parsed_headers(self) -> dict[str, str]:
+        """Return the headers by name. Raises InputError."""
+        from orchestrator.cluster.headers import parse_headers
+
+        return {} if self.headers is None else parse_headers(self.headers)
+
+
+def request_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Add --headers and --verify. The command gets both as `requests`."""
     headers = click.option(
         "--headers",
         envvar=list(HEADERS_VARIABLES),
@@ -40,7 +71,7 @@ def request_options(function: Callable[P, R]) -> Callable[P, R]:
     verify = click.option(
         "--verify/--no-verify", default=True, help="Verify the cluster's TLS certificate."
     )
-    return headers(verify(function))
+    return headers(verify(gathered(RequestFlags, "requests")(function)))
 
 
 _SHIPPING_OPTIONS: list[Callable[[Any], Any]] = [
@@ -83,82 +114,64 @@ _SHIPPING_OPTIONS: list[Callable[[Any], Any]] = [
 ]
 
 
-_CLUSTER_OPTIONS: list[Callable[[Any], Any]] = [
-    address_option,
-    request_options,
-    click.option(
-        "-d", "--no-wait", "--detach", is_flag=True, help="Submit the job and return at once."
-    ),
-    *_SHIPPING_OPTIONS,
-]
+@dataclass(frozen=True)
+class ShippingFlags:
+    """The values of the flags for what is sent along with a job."""
+
+    working_dir: Path | None
+    include: tuple[str, ...]
+    env: tuple[str, ...]
+    env_file: Path | None
+    secret: tuple[str, ...]
+
+    def shipping(self, cluster: str | None) -> "Shipping":
+        """Return what is sent along with a job.
+
+        Args:
+            cluster: names the cluster of the job; None if the job runs on this machine.
+
+        Raises InputError if a file or a variable cannot be read, or if a flag is given but no
+        cluster is named.
+        """
+        from orchestrator.launch.request import Shipping
+
+        flags = {f"--{name.replace('_', '-')}": value for name, value in vars(self).items()}
+        given = next((flag for flag, value in flags.items() if value), None)
+        if given and cluster is None:
+            raise InputError(
+                f"{given} applies only to a job on a cluster, and no cluster is named",
+                "name one: --address; on this machine a job has this environment and folder anyway",
+            )
+        if self.include and self.working_dir is None:
+            raise InputError("--include needs a folder that is sent", "name it: --working-dir DIR")
+        lines = [*_env_file_lines(self.env_file), *self.env]
+        missing = [name for name in self.secret if name not in os.environ]
+        if missing:
+            raise InputError(
+                f"--secret {missing[0]} is not set in this environment", f"export {missing[0]}=..."
+            )
+        return Shipping(
+            self.working_dir.resolve() if self.working_dir else None,
+            dict(_parse_pair(line) for line in lines),
+            {name: os.environ[name] for name in self.secret},
+            self.include,
+        )
 
 
-def shipping_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Add the flags for what is sent along with a job; see `shipping_from`."""
+def shipping_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the flags for what is sent along with a job. The command gets them as `sent`."""
+    function = gathered(ShippingFlags, "sent")(function)
     for option in reversed(_SHIPPING_OPTIONS):
         function = option(function)
     return function
 
 
-def cluster_options(function: Callable[P, R]) -> Callable[P, R]:
+def cluster_options(function: Callable[..., R]) -> Callable[..., R]:
     """Add the flags for a submission to a cluster."""
-    for option in reversed(_CLUSTER_OPTIONS):
-        function = option(function)
-    return function
-
-
-def shipping_from(
-    working_dir: Path | None,
-    include: tuple[str, ...],
-    env: tuple[str, ...],
-    env_file: Path | None,
-    secret: tuple[str, ...],
-    cluster: str | None,
-) -> "Shipping":
-    """Return what is sent along with a job.
-
-    Args:
-        cluster: names the cluster of the job; None if the job runs on this machine.
-
-    Raises InputError if a file or a variable cannot be read, or if a flag is given but no cluster
-    is named.
-    """
-    from orchestrator.launch.request import Shipping
-
-    flags = {
-        "--working-dir": working_dir,
-        "--include": include,
-        "--env": env,
-        "--env-file": env_file,
-        "--secret": secret,
-    }
-    given = next((flag for flag, value in flags.items() if value), None)
-    if given and cluster is None:
-        raise InputError(
-            f"{given} applies only to a job on a cluster, and no cluster is named",
-            "name one: --address; on this machine a job has this environment and folder anyway",
-        )
-    if include and working_dir is None:
-        raise InputError("--include needs a folder that is sent", "name it: --working-dir DIR")
-    lines = [*_env_file_lines(env_file), *env]
-    missing = [name for name in secret if name not in os.environ]
-    if missing:
-        raise InputError(
-            f"--secret {missing[0]} is not set in this environment", f"export {missing[0]}=..."
-        )
-    return Shipping(
-        working_dir.resolve() if working_dir else None,
-        dict(_parse_pair(line) for line in lines),
-        {name: os.environ[name] for name in secret},
-        include,
+    no_wait = click.option(
+        "-d", "--no-wait", "--detach", is_flag=True, help="Submit the job and return at once."
     )
-
-
-def headers_from(text: str | None) -> dict[str, str]:
-    """Parse the value of --headers. Raises InputError."""
-    from orchestrator.cluster.headers import parse_headers
-
-    return {} if text is None else parse_headers(text)
+    return address_option(request_options(no_wait(shipping_options(function))))
 
 
 def _env_file_lines(file: Path | None) -> list[str]:

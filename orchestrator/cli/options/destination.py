@@ -1,6 +1,6 @@
 """Where a job runs: in this process, on a Ray of this machine, or on a cluster."""
 
-from orchestrator.cli.options.cluster import headers_from
+from orchestrator.cli.options.cluster import RequestFlags
 from orchestrator.launch.launcher import Launcher, launcher_here
 from orchestrator.launch.request import Shipping
 from workers.errors import InputError
@@ -37,20 +37,14 @@ def launcher_for(
     cluster: str | None,
     *,
     storage: str,
+    requests: RequestFlags,
     shipping: Shipping,
-    headers: str | None,
-    verify_certificate: bool,
     verbose: bool,
 ) -> Launcher:
     """Return the launcher for a mode of this machine, or for a cluster if one is named.
-
-    `headers`: the value of --headers, which is read only for a cluster.
 
     Raises InputError or StorageError.
     """
     if cluster is None:
         return launcher_here(mode, verbose)
-    from orchestrator.client import Client
-
-    client = Client(storage, cluster, verify_certificate, headers_from(headers))
-    return client.launcher(cluster, shipping)
+    return requests.client(storage, cluster).launcher(cluster, shipping)

@@ -5,12 +5,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from orchestrator.cli.options.cluster import (
-    headers_from,
-    request_options,
-    shipping_from,
-    shipping_options,
-)
+from orchestrator.cli.options.cluster import request_options, shipping_options
 from workers.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -48,21 +43,12 @@ def on_ray_from(flags: dict[str, Any], storages: list[Storage]) -> "OnRay | None
     Raises InputError, or ClusterError if the cluster cannot be used.
     """
     address, workers = flags["address"], flags["workers"]
-    shipping = shipping_from(
-        flags["working_dir"],
-        flags["include"],
-        flags["env"],
-        flags["env_file"],
-        flags["secret"],
-        address,
-    )
+    shipping = flags["sent"].shipping(address)
     if address is None and workers is None:
         return None
     from orchestrator.trained.on_ray import on_cluster, on_ray_here
 
     if address is None:
         return on_ray_here(workers)
-    from orchestrator.client import Client
-
-    client = Client(storages[0].uri, address, flags["verify"], headers_from(flags["headers"]))
+    client = flags["requests"].client(storages[0].uri, address)
     return on_cluster(client.connection(address), storages, workers, shipping)

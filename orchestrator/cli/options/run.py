@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from orchestrator.cli.options.cluster import headers_from
 from orchestrator.cli.options.completion_values import run_ids
 from orchestrator.cli.output import echo, one_line
 from orchestrator.runs import DEFAULT_STORAGE
@@ -100,23 +99,6 @@ def run_address_option(function: Callable[P, R]) -> Callable[P, R]:
 def run_options(function: Callable[P, R]) -> Callable[P, R]:
     """Add RUN, --storage, --address and --json."""
     return run_argument(storage_option(run_address_option(json_option(function))))
-
-
-def client_for(
-    storage: str | None, address: str | None, headers: str | None, verify: bool
-) -> "Client":
-    """Return a client for the values of --storage, --address, --headers and --verify.
-
-    The cluster of --address counts as named by the user from now on.
-
-    Raises InputError, NoSuchClusterError or StorageError.
-    """
-    from orchestrator.client import Client
-
-    client = Client(storage or DEFAULT_STORAGE, address, verify, headers_from(headers))
-    if address is not None:
-        client.connection(address)
-    return client
 
 
 def note_unknown_cluster(client: "Client", run_name: str) -> None:

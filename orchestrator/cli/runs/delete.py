@@ -9,10 +9,10 @@ import click
 from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.age import confirm_removal, older_than_option, seconds_of
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.completion_values import run_ids
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, json_option, run_address_option, storage_option
+from orchestrator.cli.options.run import json_option, run_address_option, storage_option
 from orchestrator.cli.output import age, echo, print_json
 from workers.errors import InputError
 
@@ -55,15 +55,14 @@ def delete_command(
     storage: str | None,
     address: str | None,
     as_json: bool,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
 ) -> None:
     """Delete runs that have ended: their folders, and the records of the jobs on their cluster.
 
     RUN: an id, a unique prefix, or @last; or choose the runs with --older-than and --state. The
     command says what it removes, and asks first.
     """
-    client = client_for(storage, address, headers, verify)
+    client = requests.client(storage, address)
     if bool(run_names) == bool(older_than or state):
         raise InputError(
             "the runs are either named, or chosen with --older-than and --state",

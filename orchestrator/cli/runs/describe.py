@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, run_options, status_line
+from orchestrator.cli.options.run import run_options, status_line
 from orchestrator.cli.output import Styled, echo, one_line, print_json
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def describe_command(
     run_name: str,
     storage: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     as_json: bool,
 ) -> None:
     """Print all details of a run: state, spec, provenance, files, and what Ray Jobs reports.
@@ -36,7 +35,7 @@ def describe_command(
     """
     from orchestrator.runs.history import mixed_hardware, restart_lines
 
-    observer = client_for(storage, address, headers, verify).observe(run_name)
+    observer = requests.client(storage, address).observe(run_name)
     run, status = observer.run, observer.status()
     spec = _spec_text(run)
     num_files, num_bytes = run.storage.usage()

@@ -9,9 +9,9 @@ import click
 
 from orchestrator import runs
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, json_option, storage_option
+from orchestrator.cli.options.run import json_option, storage_option
 from orchestrator.cli.output import Styled, echo, one_line, print_json
 from orchestrator.runs.metrics import metrics_of, show_metric
 from orchestrator.runs.result import read_result
@@ -63,8 +63,7 @@ Row = dict[str, Any]
 @explained
 def list_command(
     storage: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     show_all: bool,
     last: int | None,
     state: str | None,
@@ -78,7 +77,7 @@ def list_command(
     The clusters that you have named before are asked how their runs are, and have two seconds
     together to answer.
     """
-    client = client_for(storage, None, headers, verify)
+    client = requests.client(storage, None)
     most = None if show_all else last or _DEFAULT_LAST
     if watch:
         _check_watch(as_json, quiet)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options
+from orchestrator.cli.options.run import note_unknown_cluster, run_options
 from orchestrator.cli.output import echo, print_json
 from workers.errors import InputError
 
@@ -39,8 +39,7 @@ def logs_command(
     run_name: str,
     storage: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     as_json: bool,
     follow: bool,
     tail: int | None,
@@ -58,7 +57,7 @@ def logs_command(
             "leave one of the two out",
         )
     keep = _filter(rank, grep)
-    client = client_for(storage, address, headers, verify)
+    client = requests.client(storage, address)
     run_id = client.get_run(run_name).run_id
     if follow:
         note_unknown_cluster(client, run_id)

@@ -7,9 +7,9 @@ import click
 
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.age import confirm_removal, older_than_option, seconds_of
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, json_option, storage_option
+from orchestrator.cli.options.run import json_option, storage_option
 from orchestrator.cli.output import echo, print_json
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ _DEFAULT_AGE = "1d"
 @explained
 def prune_command(
     storage: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     older_than: str,
     dry_run: bool,
     yes: bool,
@@ -54,7 +53,7 @@ def prune_command(
     from orchestrator.units import show_bytes
     from orchestrator.upkeep.find import find_unneeded
 
-    client = client_for(storage, None, headers, verify)
+    client = requests.client(storage, None)
     place = client.storage
     found = find_unneeded(place, client.list_runs(), seconds_of(older_than))
     size = show_bytes(sum(item.num_bytes for item in found))

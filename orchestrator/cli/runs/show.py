@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, run_options
+from orchestrator.cli.options.run import run_options
 from orchestrator.cli.output import print_json
 from orchestrator.runs.metrics import score_of, show_metric
 from orchestrator.runs.result import read_result
@@ -25,15 +25,14 @@ def show_command(
     run_name: str,
     storage: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     as_json: bool,
 ) -> None:
     """Show the state, metrics, result and files of a run.
 
     RUN: an id, a unique prefix, or @last.
     """
-    observer = client_for(storage, address, headers, verify).observe(run_name)
+    observer = requests.client(storage, address).observe(run_name)
     run, status = observer.run, observer.status()
     result = read_result(run)
     epochs = run.use_metrics(lambda records: [r for r in records if r["kind"] == "epoch"])

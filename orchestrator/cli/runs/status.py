@@ -3,9 +3,9 @@
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, note_unknown_cluster, run_options, status_line
+from orchestrator.cli.options.run import note_unknown_cluster, run_options, status_line
 from orchestrator.cli.output import echo, print_json
 
 
@@ -17,8 +17,7 @@ def status_command(
     run_name: str,
     storage: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     as_json: bool,
 ) -> None:
     """Print the state of a run in one line.
@@ -26,7 +25,7 @@ def status_command(
     RUN: an id, a unique prefix, or @last. The exit code is 0 in every state; rnnjob wait exits with
     the job's own exit code.
     """
-    client = client_for(storage, address, headers, verify)
+    client = requests.client(storage, address)
     note_unknown_cluster(client, run_name)
     status = client.status(run_name)
     if as_json:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import explained
+from orchestrator.cli.options.cluster import RequestFlags
 from orchestrator.cli.options.completion_values import run_ids
 from orchestrator.cli.options.example import example
 from orchestrator.cli.options.run import (
-    client_for,
     json_option,
     storage_option,
     trust_code_option,
@@ -58,7 +58,7 @@ def track_command(
     from orchestrator.tracking.named import tracker_for
     from orchestrator.trained.track import track
 
-    client = client_for(storage, None, None, True)
+    client = RequestFlags().client(storage, None)
     folders = [run for name in names for run in find_runs(client.storage, name)]
     targets = [(run, tracker_for(read_spec(run), run.run_id, mlflow)) for run in folders]
     documents: list[dict[str, Any]] = []

@@ -3,9 +3,9 @@
 import click
 
 from orchestrator.cli.errors import explained
-from orchestrator.cli.options.cluster import request_options
+from orchestrator.cli.options.cluster import RequestFlags, request_options
 from orchestrator.cli.options.example import example
-from orchestrator.cli.options.run import client_for, run_options
+from orchestrator.cli.options.run import run_options
 from orchestrator.cli.output import Styled, echo, print_json
 
 
@@ -17,8 +17,7 @@ def why_command(
     run_name: str,
     storage: str | None,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     as_json: bool,
 ) -> None:
     """Explain why a run is not running, or why it failed.
@@ -28,7 +27,7 @@ def why_command(
 
     RUN: an id, a unique prefix, or @last.
     """
-    status, answer = client_for(storage, address, headers, verify).why(run_name)
+    status, answer = requests.client(storage, address).why(run_name)
     if as_json:
         head = {"schema_version": 1, "run_id": status.run_id, "state": status.state}
         print_json({**head, **answer.to_json()})

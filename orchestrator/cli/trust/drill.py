@@ -8,10 +8,10 @@ import click
 
 from orchestrator.cli.errors import explained, terminated_as
 from orchestrator.cli.options.cluster import (
+    RequestFlags,
+    ShippingFlags,
     address_option,
-    headers_from,
     request_options,
-    shipping_from,
     shipping_options,
 )
 from orchestrator.cli.options.example import example
@@ -76,18 +76,13 @@ _NODES, _CPUS_PER_NODE = 3, 1
 def drill_command(
     local: bool,
     address: str | None,
-    headers: str | None,
-    verify: bool,
+    requests: RequestFlags,
     faults: str | None,
     num_faults: int,
     nodes: int | None,
     cpus_per_node: int | None,
     undisturbed: str | None,
-    working_dir: Path | None,
-    include: tuple[str, ...],
-    env: tuple[str, ...],
-    env_file: Path | None,
-    secret: tuple[str, ...],
+    sent: ShippingFlags,
     config: Path | None,
     preset: str | None,
     assignments: tuple[str, ...],
@@ -129,16 +124,14 @@ def drill_command(
             "a drill is of the job alone and takes no model of your own", "leave --model out"
         )
     spec = spec_from(config, preset, assignments, flags, setup.DEFAULTS)
-    shipping = shipping_from(
-        working_dir, include, env, env_file, secret, None if local else cluster or "its own"
-    )
+    shipping = sent.shipping(None if local else cluster or "its own")
     note = _silent if quiet else _narrate
     with terminated_as(KeyboardInterrupt):
         drill, spec = setup.plan_drill(spec, run_id, kinds, num_faults)
         if local:
             report = setup.in_processes(drill, spec, note)
         elif cluster is not None:
-            client = Client(spec.storage, cluster, verify, headers_from(headers))
+            client = requests.client(spec.storage, cluster)
             on_cluster = undisturbed != "here"
             report = setup.on_cluster(drill, spec, client, cluster, shipping, note, on_cluster)
         else:

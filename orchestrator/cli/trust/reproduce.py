@@ -1,6 +1,5 @@
 """The command `rnnjob reproduce`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -8,8 +7,9 @@ import click
 from orchestrator import runs
 from orchestrator.cli.errors import explained
 from orchestrator.cli.options.cluster import (
+    RequestFlags,
+    ShippingFlags,
     request_options,
-    shipping_from,
     shipping_options,
 )
 from orchestrator.cli.options.example import example
@@ -73,13 +73,8 @@ def reproduce_command(
     gpus_per_worker: float | None,
     trust_code: bool,
     address: str | None,
-    headers: str | None,
-    verify: bool,
-    working_dir: Path | None,
-    include: tuple[str, ...],
-    env: tuple[str, ...],
-    env_file: Path | None,
-    secret: tuple[str, ...],
+    requests: RequestFlags,
+    sent: ShippingFlags,
     run_id: str | None,
     as_json: bool,
     quiet: bool,
@@ -110,14 +105,13 @@ def reproduce_command(
     scaling = {"scaling.workers": workers, "scaling.gpus_per_worker": gpus_per_worker}
     spec = _spec_again(run, until, {k: v for k, v in scaling.items() if v is not None})
     new_id = again_id(run.run_id) if run_id is None else run_id
-    shipping = shipping_from(working_dir, include, env, env_file, secret, address)
+    shipping = sent.shipping(address)
     launcher = launcher_for(
         runs.LOCAL if workers is None else runs.RAY,
         address,
         storage=spec.storage,
         shipping=shipping,
-        headers=headers,
-        verify_certificate=verify,
+        requests=requests,
         verbose=verbose,
     )
     job = check_new_run(spec, launcher, new_id, stored_code(run, spec, trust_code))
