@@ -188,7 +188,8 @@ def _train_and_write_outcome(
         spec = read_spec(run)
         _check_failures(run, spec)
         updater.limit_s = parse_duration(spec.limits.time) if spec.limits.time else None
-        stall = spec.limits.stall_timeout
+        # One process, in which a thread trains, cannot be ended without the driver.
+        stall = spec.limits.stall_timeout if status.mode != runs.LOCAL else None
         updater.workers = trainer
         updater.stall_timeout_s = parse_duration(stall) if stall else None
         with trainer, updater:

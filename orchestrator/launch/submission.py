@@ -116,10 +116,8 @@ class Submission:
     def warnings(self) -> list[str]:
         """Return what will work, but not as well as one might think."""
         warnings = list(self.about_model)
-        if self.launcher.mode == runs.LOCAL and self.spec.env.pip:
-            warnings.append(
-                "env.pip is installed for workers on Ray; --local has the packages of this Python"
-            )
+        if self.launcher.mode == runs.LOCAL:
+            warnings += _about_one_process(self.spec)
         if self.launcher.address and self.spec.tracking.mlflow:
             warnings += _about_tracker(self.spec)
         _, most = self.spec.scaling.worker_range
@@ -203,6 +201,20 @@ def try_own_model(
 def fewest_workers(spec: JobSpec, launcher: Launcher) -> int:
     """Return the number of workers that the job can begin with."""
     return 1 if launcher.mode == runs.LOCAL else spec.scaling.worker_range[0]
+
+
+def _about_one_process(spec: JobSpec) -> list[str]:
+    """Return what of a spec means nothing without workers on Ray."""
+    warnings = []
+    if spec.env.pip:
+        warnings.append(
+            "env.pip is installed for workers on Ray; --local has the packages of this Python"
+        )
+    if spec.limits.stall_timeout:
+        warnings.append(
+            "limits.stall_timeout starts workers on Ray again; a standstill of --local is only told"
+        )
+    return warnings
 
 
 def _about_tracker(spec: JobSpec) -> list[str]:

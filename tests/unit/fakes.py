@@ -75,7 +75,7 @@ class FakeTrainer:
         return []
 
     def end_workers(self) -> None:
-        pass
+        self.seen.append("end workers")
 
     def train(self, plan: Plan) -> TrainResult:
         assert self.run is not None

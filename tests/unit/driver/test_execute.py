@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator import runs
 from orchestrator.driver.execute import Start, execute
+from orchestrator.driver.standstill import Standstill, StandstillWatch
 from orchestrator.runs import RunStatus
 from orchestrator.spec.plan import Plan
 from tests.unit.fakes import WEIGHTS, FakeTrainer, finished, start_workers, tiny_spec, wait_until
@@ -36,9 +37,9 @@ def run(tmp_path: Path) -> RunFolder:
     return create_run(tmp_path)
 
 
-def create_run(folder: Path, **values: object) -> RunFolder:
+def create_run(folder: Path, mode: str = "local", **values: object) -> RunFolder:
     spec = tiny_spec(folder, **values)
-    return runs.create_run(Storage(spec.storage), "run-1", spec.to_yaml(), "local")
+    return runs.create_run(Storage(spec.storage), "run-1", spec.to_yaml(), mode)
 
 
 def read_result(run: RunFolder) -> Json:
@@ -135,6 +136,26 @@ def test_a_run_is_restarting_from_a_failure_of_its_workers_until_they_start_agai
     assert [s.state for s in seen] == ["RESTARTING", "RUNNING"]
     assert seen[0].reason == "worker 1 was killed"
     assert (status.state, status.attempt) == ("SUCCEEDED", 2)
+
+
+@pytest.mark.parametrize(("mode", "ended"), [("local", 0), ("ray", 1)])
+def test_workers_that_stand_still_for_too_long_are_ended_but_not_the_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, ended: int
+) -> None:
+    still = Standstill(1.0, 300.0, 7, (), are_silent=False)
+    monkeypatch.setattr(StandstillWatch, "look", lambda *_: still)
+    run = create_run(tmp_path, mode, **{"limits.stall_timeout": "1m"})
+
+    def act(run: RunFolder, plan: Plan) -> TrainResult:
+        start_workers(run)
+        wait_until(lambda: runs.read_status(run).stalled_since == 1.0)
+        if ended:
+            wait_until(lambda: trainer.seen[-1] == "end workers")
+        return finished()
+
+    trainer = FakeTrainer(act)
+    execute(run, trainer)
+    assert trainer.seen.count("end workers") == len(run.failures()) == ended
 
 
 def test_the_time_limit_asks_for_a_stop_that_ends_with_124(tmp_path: Path) -> None:

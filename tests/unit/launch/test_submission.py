@@ -96,10 +96,20 @@ def test_there_is_a_warning_for_more_workers_than_cpus_only_with_ray(tmp_path: P
     assert check_new_run(many, FakeLauncher()).warnings() == []
 
 
-def test_packages_for_workers_are_not_installed_for_one_process(tmp_path: Path) -> None:
-    spec = tiny_spec(tmp_path, **{"env.pip": ["einops"]})
-    [warning] = check_new_run(spec, FakeLauncher(mode=runs.LOCAL)).warnings()
-    assert "env.pip is installed for workers" in warning
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        ({"env.pip": ["einops"]}, "env.pip is installed for workers on Ray"),
+        ({"limits.stall_timeout": "5m"}, "limits.stall_timeout starts workers on Ray again"),
+    ],
+)
+def test_what_means_nothing_without_workers_is_said(
+    tmp_path: Path, values: dict[str, object], warning: str
+) -> None:
+    spec = tiny_spec(tmp_path, **values)
+    [told] = check_new_run(spec, FakeLauncher(mode=runs.LOCAL)).warnings()
+    assert told.startswith(warning)
+    assert not check_new_run(spec, FakeLauncher(mode="ray")).warnings()
 
 
 def test_the_data_of_a_cluster_job_are_published_beside_the_runs(
