@@ -56,7 +56,7 @@ _COMMANDS = {
     "export": ("export", "Write a run's model as ONNX and the like; or a job for KubeRay."),
     "doctor": ("cluster.doctor", "Check this machine, the storage, the data set and the cluster."),
     "completion": ("completion", "Print a script that completes rnnjob commands in your shell."),
-    "data": ("data.prepare", "Prepare data sets."),
+    "data": ("data.prepare", "Look into, import and prepare data sets."),
     "cluster": ("cluster.up_and_down", "Start or stop a Ray cluster, locally or with `ray up`."),
 }
 _ALIASES = {"ls": "list", "cancel": "stop", "rm": "delete", "check": "doctor"}
@@ -126,7 +126,7 @@ def run() -> None:
 @click.version_option(__version__, prog_name="rnnjob")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Distributed training of recurrent classifiers. The result is the same, bit for bit, on any
+    """Distributed training of recurrent models. The result is the same, bit for bit, on any
     number of workers.
     """
     context.color = colours()

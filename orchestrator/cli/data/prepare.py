@@ -26,7 +26,7 @@ _IS_COUNT = re.compile(r"[0-9]{1,18}")
 
 @click.group("data", epilog=example("rnnjob data inspect rows.parquet"))
 def data_command() -> None:
-    """Prepare data sets."""
+    """Look into, import and prepare data sets."""
 
 
 data_command.add_command(inspect_command)
