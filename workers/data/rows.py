@@ -3,7 +3,6 @@
 N rows, T time steps of the longest row, M time steps of all rows together, F features.
 """
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,16 +151,24 @@ def collected(parts: Iterable[Rows], num_rows: int) -> Rows:
     There is never a second copy of padded rows: each part is copied and left before the next comes.
     """
     iterator = iter(parts)
-    first = next(iterator)
-    if not first.is_padded:
-        return joined([first, *iterator])
-    whole = first._of([t.new_empty(num_rows, *t.shape[1:]) for t in first.tensors])
+    whole: Rows | None = None
     at = 0
-    for part in itertools.chain([first], iterator):
-        for tensor, target in zip(part.tensors, whole.tensors, strict=True):
-            target[at : at + len(part)] = tensor
+    for part in iterator:
+        if not part.is_padded:
+            return joined([part, *iterator])
+        if whole is None:
+            whole = part._of([t.new_empty(num_rows, *t.shape[1:]) for t in part.tensors])
+        _overwrite(whole, at, part)
         at += len(part)
+        del part  # before the next one is made
+    assert whole is not None
     return whole
+
+
+def _overwrite(rows: Rows, at: int, part: Rows) -> None:
+    """Write a part over the rows from number `at` on."""
+    for target, tensor in zip(rows.tensors, part.tensors, strict=True):
+        target[at : at + len(part)] = tensor
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

@@ -4,6 +4,7 @@ A file may be a stranger's. Nothing is unfolded to more than what the manifest s
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from workers.errors import InputError
 from workers.shards.windows import MOST_BLOCK_ROWS
 
 _GROUP_BYTES = 2**20
+_GROUPS_OF_PART = 16
 _FOOTER_END = 8
 """The length of the footer, then the letters PAR1."""
 _MOST_FOOTER_BYTES = 2**26
@@ -131,14 +133,22 @@ def _check_chunks(metadata: pq.FileMetaData, shape: DataShape, size: ShardSize) 
         raise ValueError(f"it unfolds to {unfolded:,} bytes, more than {limit:,}")
 
 
-def read_shard(file: pq.ParquetFile, shape: DataShape) -> pa.Table:
-    """Return all rows of a shard. Raises ValueError as `check_rows`."""
-    try:
-        table = file.read()
-        check_rows(table, shape, file.metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(first_line(error)) from error
-    return table
+def read_shard_in_parts(file: pq.ParquetFile, shape: DataShape) -> Iterator[pa.Table]:
+    """Return all rows of a shard, some row groups after the other. Raises ValueError as
+    `check_rows`.
+
+    While pyarrow decodes lists, it takes several times the memory of their numbers.
+    """
+    metadata = file.metadata
+    groups = list(range(metadata.num_row_groups))
+    for first in range(0, max(1, len(groups)), _GROUPS_OF_PART):
+        part = groups[first : first + _GROUPS_OF_PART]
+        try:
+            table = file.read_row_groups(part)
+            check_rows(table, shape, sum(metadata.row_group(number).num_rows for number in part))
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(first_line(error)) from error
+        yield table
 
 
 def check_rows(table: pa.Table, shape: DataShape, num_rows: int) -> None:

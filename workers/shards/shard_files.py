@@ -24,7 +24,7 @@ from workers.shards.shard_file import (
     footer_sha256,
     max_bytes,
     open_shard,
-    read_shard,
+    read_shard_in_parts,
 )
 from workers.storage.storage import Storage
 from workers.storage.typed_json import Json
@@ -67,7 +67,7 @@ class ShardFiles:
         """Return all rows of a split. Raises DataError if the file is missing or was changed."""
         with self._data_errors(split):
             file = self._open(split, io.BytesIO(self._content(split)))
-            return read_shard(file, self._shape)
+            return pa.concat_tables(read_shard_in_parts(file, self._shape))
 
     def content(self, split: str) -> bytes:
         """Return the bytes of a file. Raises DataError if it is missing or was changed."""
@@ -76,9 +76,17 @@ class ShardFiles:
 
     def load(self) -> "ShardData":
         """Return all rows. Raises DataError."""
+        return {split: self._load(split) for split in SPLITS}
+
+    def _load(self, split: str) -> "Rows":
+        from workers.data.rows import collected
         from workers.data.tables import rows_from_table
 
-        return {split: rows_from_table(self.table(split), self._shape) for split in SPLITS}
+        with self._data_errors(split):
+            file = self._open(split, io.BytesIO(self._content(split)))
+            tables = read_shard_in_parts(file, self._shape)
+            parts = (rows_from_table(table, self._shape) for table in tables)
+            return collected(parts, file.metadata.num_rows)
 
     def verify(self) -> None:
         """Check the bytes of each file and its form. Raises DataError."""

@@ -17,6 +17,7 @@ from orchestrator.datasets.tables.prepare import prepare_tables
 from tests.unit.datasets.idx_files import write_idx_files
 from workers.data.kinds import SPLITS
 from workers.errors import DataError
+from workers.shards import shard_file
 from workers.shards.shard_file import group_rows
 from workers.shards.shard_files import ShardFiles
 from workers.storage.storage import Storage
@@ -66,6 +67,30 @@ def test_any_spans_are_the_rows_of_the_whole_shard(
     found = files.read(split, spans)
     wanted = whole.take(torch.tensor([row for span in spans for row in span]))
     assert all(map(torch.equal, found.tensors, wanted.tensors))
+
+
+@pytest.mark.parametrize("kind", ["images", "tables"])
+def test_all_rows_are_decoded_a_few_row_groups_at_once(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow takes several times the memory of the numbers while it decodes them."""
+    prepared: PreparedData = request.getfixturevalue(kind)
+    files = prepared.shard(0)
+    wanted, table = files.load()["train"], files.table("train")
+    seen: list[int] = []
+    read = pq.ParquetFile.read_row_groups
+
+    def spy(file: pq.ParquetFile, groups: list[int]) -> object:
+        seen.append(len(groups))
+        return read(file, groups)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", spy)
+    monkeypatch.setattr(pq.ParquetFile, "read", None)
+    monkeypatch.setattr(shard_file, "_GROUPS_OF_PART", 2)
+    found = files.load()["train"]
+    assert max(seen) == 2 and len(seen) > 3
+    assert all(map(torch.equal, found.tensors, wanted.tensors))
+    assert files.table("train").equals(table)
 
 
 def test_row_groups_have_the_size_of_blocks(images: PreparedData, tables: PreparedData) -> None:

@@ -1,5 +1,8 @@
 """Rows of different lengths: taking, splitting, padding, joining."""
 
+import weakref
+from collections.abc import Iterator
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +51,20 @@ def test_pieces_joined_are_the_rows_again(shape: DataShape, number: int, most: i
             assert all(
                 torch.equal(a, b) for a, b in zip(together.tensors, rows.tensors, strict=True)
             )
+
+
+def test_a_part_is_gone_before_the_next_one_is_made() -> None:
+    def parts() -> Iterator[Rows]:
+        before: list[weakref.ref[Tensor]] = []
+        for number in range(4):
+            assert not any(part() is not None for part in before)
+            inputs = torch.full((3, 2, 1), float(number))
+            before.append(weakref.ref(inputs))
+            yield Rows(inputs, torch.zeros(3))
+            del inputs
+
+    expected = [float(number) for number in range(4) for _ in range(3)]
+    assert collected(parts(), 12).inputs[:, 0, 0].tolist() == expected
 
 
 @given(SHAPES, NUMBERS)
