@@ -1,5 +1,6 @@
 """Parse JSON objects that somebody else may have written, and check the types of their values."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -22,15 +23,25 @@ def parse_object(data: bytes | str) -> Json:
     num_containers = data.count(b"[") + data.count(b"{")
     if num_containers + data.count(b",") > _MAX_VALUES:
         raise ValueError(f"it has more than {_MAX_VALUES:,} values")
-    try:
-        content = json.loads(data)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    content = _parsed(data)
     if not isinstance(content, dict):
         raise ValueError(f"a {type(content).__name__}, not an object")
     if num_containers > _MAX_DEPTH:  # fewer cannot be nested deeper
         _check_depth(content)
     return content
+
+
+def _parsed(data: bytes) -> Any:
+    """Return what JSON says. Raises ValueError."""
+    from pydantic_core import from_json
+
+    with contextlib.suppress(ValueError):
+        return from_json(data)  # in a third of the time
+    # It refuses a few texts that json accepts, such as half of a surrogate pair.
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _check_depth(content: Json) -> None:
