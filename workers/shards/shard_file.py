@@ -20,6 +20,7 @@ from workers.shards.windows import MOST_BLOCK_ROWS
 
 _GROUP_BYTES = 2**20
 _GROUPS_OF_PART = 16
+"""How many row groups are decoded at once."""
 _FOOTER_END = 8
 """The length of the footer, then the letters PAR1."""
 _MOST_FOOTER_BYTES = 2**26
