@@ -88,7 +88,7 @@ def test_all_that_wait_for_each_other_stand_still_too() -> None:
 
 
 def test_a_worker_that_falls_silent_before_its_start_is_noticed_is_named_too() -> None:
-    """The driver reads the records of the run once a second, and its workers' reports then too."""
+    """The driver may see its reports before it reads in the run's records that it has started."""
     job = Simulation()
     job.train(3)
     job.watch.start_again(2)
