@@ -69,9 +69,15 @@ def read_reports(topic: str) -> list[Report]:
         keys = internal_kv._internal_kv_list(f"{topic}/", namespace=_NAMESPACE)
         table = internal_kv.internal_kv_get_gcs_client()
         texts = table.internal_kv_multi_get(keys, _NAMESPACE.encode()).values() if keys else ()
-        found = [Report.from_json(parse_object(text)) for text in texts]
-        return [report for report in found if report]
+        return [report for report in map(_parsed, texts) if report]
     return []
+
+
+def _parsed(text: bytes) -> Report | None:
+    """Return the report, or None if the text is none. A damaged one hides no other."""
+    with contextlib.suppress(ValueError):
+        return Report.from_json(parse_object(text))
+    return None
 
 
 def forget_reports(topic: str) -> None:

@@ -62,7 +62,13 @@ def test_the_reports_of_many_workers_take_two_requests(table: Table) -> None:
     assert table.num_reads == 2
 
 
-def test_no_reports_and_a_damaged_one_are_none(table: Table) -> None:
+def test_where_nothing_was_reported_there_are_no_reports(table: Table) -> None:
     assert ray_reports.read_reports("topic") == []
-    table.texts[b"topic/0"] = b"{"
-    assert ray_reports.read_reports("topic") == []
+
+
+def test_a_damaged_report_hides_no_other(table: Table) -> None:
+    for rank in range(3):
+        with ray_reports.reporting("topic", rank, Activity()):
+            pass
+    table.texts[b"topic/1"] = b"not JSON"
+    assert [report.rank for report in ray_reports.read_reports("topic")] == [0, 2]
