@@ -62,7 +62,9 @@ def test_the_reports_of_many_workers_take_two_requests(table: Table) -> None:
     assert table.num_reads == 2
 
 
-def test_where_nothing_was_reported_there_are_no_reports(table: Table) -> None:
+def test_no_reports_and_a_damaged_one_are_none(table: Table) -> None:
+    assert ray_reports.read_reports("topic") == []
+    table.texts[b"topic/0"] = b"{"
     assert ray_reports.read_reports("topic") == []
 
 
