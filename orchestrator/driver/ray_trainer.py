@@ -4,14 +4,14 @@ import contextlib
 import logging
 import os
 import secrets
-import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import runs
 from orchestrator.cluster.capacity import (
     ResourceRequest,
+    Resources,
     check_gpus_here,
     format_resources,
     why_it_cannot_fit,
@@ -27,6 +27,7 @@ from orchestrator.driver.ray_train.fit import (
     worker_environment,
 )
 from orchestrator.driver.ray_train.reservation import (
+    holds_resources,
     note_reservation,
     remove_placement_groups,
     take_back_reservation,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from workers.records.activity import Report
     from workers.records.train_result import TrainResult
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 _CAPACITY_POLL_S = 1.0
 _PACKAGES = ("orchestrator", "workers")
@@ -55,6 +55,7 @@ _STATUS_LAG_S = 2.0
 """How much later than it happens status.json may say that workers run."""
 _SOME_GPU = 0.01
 """The share of a GPU that a question about it takes. Workers may hold the rest of it."""
+STILL_STARTING = "there is room for them, and Ray is still starting them"
 _HELPERS = 2
 """The processes of Ray Train beside its workers: its controller and its synchronizer."""
 
@@ -72,6 +73,8 @@ class RayTrainer:
         self._private_dir = private_dir
         self._code_dir = code_dir
         self._waiting_since = time.monotonic()
+        self._stop_seen_at: float | None = None
+        """When this training saw that the job is to stop."""
         self._cpus = 1
         """The CPUs of a worker."""
         self._asked: JobSpec | None = None
@@ -92,7 +95,6 @@ class RayTrainer:
 
     def wait_for_capacity(self, run: RunFolder, spec: JobSpec, say: Callable[[str], None]) -> None:
         """Let Ray queue for the resources of the workers, before anything heavy is loaded."""
-        import ray
         from ray.util.placement_group import remove_placement_group
 
         self._check_may_wait = lambda: self._give_up_if_stopped_or_late(run)
@@ -109,7 +111,7 @@ class RayTrainer:
         group = self._request()
         try:
             while not group.wait(_CAPACITY_POLL_S):
-                say(what_is_missing(self._asked_for, ray.nodes(), ray.available_resources()))
+                say(_what_is_missing_now(self._asked_for))
                 self._check_may_wait()
                 if is_on_cluster and self._choose_cpus(spec, cpus_on_cluster(spec)):
                     remove_placement_group(group)  # others took CPUs, or have given some back
@@ -220,11 +222,13 @@ class RayTrainer:
         # On a cluster, the workers inherit the packages of the job.
         pip = plan.spec.env.pip if self._private_dir is not None else ()
         self._topic = secrets.token_hex(8)
+        self._stop_seen_at = None
         has_own_ray = self._private_dir is not None
         trainer = build_trainer(
             plan,
             failures_left,
             self._topic,
+            lambda: self._look_after(run),
             pip,
             has_own_ray=has_own_ray,
             has_open_cpus=has_open_cpus,
@@ -232,7 +236,7 @@ class RayTrainer:
         note_reservation(run, trainer)
         log.info("the shards are in Ray")
         try:
-            return parse_result(self._run_watched(lambda: fit(trainer, failures_left), run))
+            return parse_result(fit(trainer, failures_left))
         finally:
             self._topic, old = "", self._topic
             forget_reports(old)
@@ -247,44 +251,21 @@ class RayTrainer:
 
         end_workers(self.reports())
 
-    def _run_watched(self, function: Callable[[], T], run: RunFolder) -> T:
-        """Run a function in a thread, and give up if the workers do not start in time or ignore a
-        request to stop. Ray Train itself would wait for ever."""
-        answers: list[T] = []
-        errors: list[BaseException] = []
-
-        def target() -> None:
-            try:
-                answers.append(function())
-            except BaseException as error:  # noqa: BLE001  # raised again below
-                errors.append(error)
-
-        thread = threading.Thread(target=target, name="fit", daemon=True)
-        thread.start()
-        self._watch_until_end(thread, run)
-        if errors:
-            raise errors[0]
-        return answers[0]
-
-    def _watch_until_end(self, thread: threading.Thread, run: RunFolder) -> None:
-        """Return when the thread has ended. Raises JobError to give up."""
-        stop_seen_at: float | None = None
-        while True:
-            thread.join(run.poll_s)
-            if not thread.is_alive():
-                return
-            now = time.monotonic()
-            is_waiting = runs.read_status(run).state in (runs.PENDING, runs.RESTARTING)
-            if request := run.stop_request():
-                stop_seen_at = stop_seen_at or now
-                # The status lags behind: workers that seem to wait may have begun.
-                grace_s = _STATUS_LAG_S + 2 * run.poll_s if is_waiting else request.grace_s
-                if now - stop_seen_at > grace_s:
-                    raise _stop_without_workers(run, is_waiting)
-            elif is_waiting:
-                self._give_up_if_late()
-            if not is_waiting:
-                self._waiting_since = now  # workers that are lost later have as long again
+    def _look_after(self, run: RunFolder) -> None:
+        """Give up if the workers do not start in time or ignore a request to stop. Ray Train itself
+        would wait for ever. Raises JobError."""
+        now = time.monotonic()
+        is_waiting = runs.read_status(run).state in (runs.PENDING, runs.RESTARTING)
+        if request := run.stop_request():
+            self._stop_seen_at = self._stop_seen_at or now
+            # The status lags behind: workers that seem to wait may have begun.
+            grace_s = _STATUS_LAG_S + 2 * run.poll_s if is_waiting else request.grace_s
+            if now - self._stop_seen_at > grace_s:
+                raise _stop_without_workers(run, is_waiting)
+        elif is_waiting:
+            self._give_up_if_late()
+        if not is_waiting:
+            self._waiting_since = now  # workers that are lost later have as long again
 
     def _give_up_if_stopped_or_late(self, run: RunFolder) -> None:
         if run.stop_request():
@@ -292,12 +273,11 @@ class RayTrainer:
         self._give_up_if_late()
 
     def _give_up_if_late(self) -> None:
-        import ray
-
         spec = self._asked_for
         limit_s = parse_duration(spec.limits.pending_timeout)
         if time.monotonic() - self._waiting_since > limit_s:
-            missing = what_is_missing(spec, ray.nodes(), ray.available_resources())
+            has_room = holds_resources()
+            missing = STILL_STARTING if has_room else _what_is_missing_now(spec)
             raise ResourcesError(
                 f"the workers did not start within {show_duration(limit_s)}: {missing}",
                 f"ask for less: {ResourceRequest.of(spec).options}; or wait longer: "
@@ -318,18 +298,30 @@ def _stop_without_workers(run: RunFolder, is_waiting: bool) -> JobStoppedError:
     )
 
 
-def what_is_missing(spec: JobSpec, nodes: list[dict[str, Any]], available: dict[str, float]) -> str:
+def _what_is_missing_now(spec: JobSpec) -> str:
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    return what_is_missing(spec, ray.nodes(), available_resources_per_node().values())
+
+
+def what_is_missing(
+    spec: JobSpec, nodes: Iterable[Mapping[str, Any]], free: Iterable[Resources]
+) -> str:
     """Say in one line what keeps the fewest workers of a job from starting.
 
     Args:
         nodes: what `ray.nodes()` returns.
-        available: what is free in the whole cluster, as `ray.available_resources()` returns it.
+        free: what each node has free, as `available_resources_per_node` of Ray returns it.
     """
-    request = ResourceRequest.of(spec)
+    request, free = ResourceRequest.of(spec), list(free)
     per_worker = request.per_worker
-    free = format_resources({name: available.get(name, 0.0) for name in per_worker})
     living = (node["Resources"] for node in nodes if node["Alive"])
-    return why_it_cannot_fit(request, living) or (
-        f"{request.num_workers} worker(s) need {format_resources(per_worker)} each, {free} are "
-        "free: others hold the rest"
+    if misfit := why_it_cannot_fit(request, living):
+        return misfit
+    total = {name: sum(node.get(name, 0.0) for node in free) for name in per_worker}
+    others = "others hold the rest" if why_it_cannot_fit(request, free) else STILL_STARTING
+    return (
+        f"{request.num_workers} worker(s) need {format_resources(per_worker)} each, "
+        f"{format_resources(total)} are free: {others}"
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.capacity import ResourceRequest
@@ -49,6 +50,7 @@ def build_trainer(
     plan: Plan,
     failures_left: int,
     topic: str,
+    look_after: Callable[[], None],
     pip: tuple[str, ...] = (),
     *,
     has_own_ray: bool = False,
@@ -59,6 +61,7 @@ def build_trainer(
     Args:
         failures_left: how many more times the workers may fail before the job fails.
         topic: that of the workers' reports.
+        look_after: called again and again while the job trains. What it raises ends `fit`.
         pip: the packages that Ray installs for the workers.
         has_own_ray: the job has a Ray of its own, which was started with `worker_environment`, and
             with one logical CPU for each worker.
@@ -82,6 +85,8 @@ def build_trainer(
         run_uri=job.run_uri,
         has_own_ray=has_own_ray,
         has_open_cpus=has_open_cpus,
+        look_after=look_after,
+        every_s=run.poll_s,
         train_loop_config={
             "job": job.model_dump_json(),
             "topic": topic,
@@ -132,7 +137,7 @@ def process_group_backend(gpus_per_worker: float) -> str:
 def fit(trainer: Any, failures_left: int) -> dict[str, Any]:
     """Train, and return what `workers.on_ray.ray_worker.train_job` returned on worker 0.
 
-    Raises JobError.
+    Raises JobError, as the trainer's `look_after` may, too.
     """
     from ray.exceptions import RayActorError
     from ray.train import TrainingFailedError

@@ -86,6 +86,15 @@ def take_back_reservation(run: RunFolder) -> None:
         run.storage.delete(run.RAY_TRAIN)
 
 
+def holds_resources() -> bool:
+    """Return whether Ray has given the controller of this driver what its workers need."""
+    import ray
+    from ray.util import placement_group_table
+
+    table, job_id = placement_group_table(), ray.get_runtime_context().get_job_id()
+    return any(table[each]["state"] == "CREATED" for each in groups_of_job(table, job_id))
+
+
 def remove_placement_groups() -> None:
     """Remove what the lost controller of this driver held for its workers.
 

@@ -1,10 +1,12 @@
-"""Ray Train's trainer with other policies, and with fewer processes."""
+"""Ray Train's trainer with other policies, with fewer processes, and looked after meanwhile."""
 
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.callback import ControllerCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
@@ -26,12 +28,20 @@ class RunTrainer(DataParallelTrainer):  # type: ignore[misc]  # Ray is not typed
     """
 
     def __init__(
-        self, *arguments: Any, run_uri: str, has_own_ray: bool, has_open_cpus: bool, **more: Any
+        self,
+        *arguments: Any,
+        run_uri: str,
+        has_own_ray: bool,
+        has_open_cpus: bool,
+        look_after: Callable[[], None],
+        every_s: float,
+        **more: Any,
     ) -> None:
         """See `orchestrator.driver.ray_train.fit.build_trainer`."""
         super().__init__(*arguments, **more)
         self._run_uri, self._has_own_ray = run_uri, has_own_ray
         self._has_open_cpus = has_open_cpus
+        self._look_after, self._every_s = look_after, every_s
 
     def _create_default_callbacks(self) -> list[Any]:
         """Override: no process that splits datasets, and on a Ray of its own none that would remove
@@ -51,12 +61,29 @@ class RunTrainer(DataParallelTrainer):  # type: ignore[misc]  # Ray is not typed
         return [*kept, InheritedEnvironment()]
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:
-        """Override: give the controller other policies than `fit` made for it."""
+        """Override: give the controller other policies than `fit` made for it, and look after the
+        job while it runs.
+
+        Ray Train waits for the controller without end. A thread that did so would still use Ray
+        when this process leaves it, and Ray ends the process for that.
+        """
         is_elastic = isinstance(parts["scaling_policy"], ElasticScalingPolicy)
         parts["scaling_policy"] = self._policy(is_elastic)
-        if self._has_own_ray:
-            return _run_controller(**parts)
-        return super()._initialize_and_run_controller(**parts)
+        controller = self._start_controller(parts)
+        end = controller.run.remote()
+        while not ray.wait([end], timeout=self._every_s)[0]:
+            self._look_after()
+        ray.get(end)
+        return ray.get(controller.get_result.remote())
+
+    def _start_controller(self, parts: dict[str, Any]) -> Any:
+        """Start a controller on this node as Ray Train does, but on a Ray of its own in the
+        environment of that."""
+        here = {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
+        options: dict[str, Any] = {"num_cpus": 0, "label_selector": here}
+        if not self._has_own_ray:
+            options["runtime_env"] = {"env_vars": get_env_vars_to_propagate()}
+        return ray.remote(**options)(TrainController).remote(**parts)
 
     def _policy(self, is_elastic: bool) -> Any:
         if is_elastic:
@@ -76,11 +103,3 @@ class InheritedEnvironment(ControllerCallback):  # type: ignore[misc]
     def after_controller_start(self, train_run_context: Any) -> None:
         """Override, in the controller's process."""
         worker_group.get_env_vars_to_propagate = dict
-
-
-def _run_controller(**parts: Any) -> Any:
-    """Run a controller on this node as Ray Train does, but in the environment of its Ray."""
-    here = {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
-    controller = ray.remote(num_cpus=0, label_selector=here)(TrainController).remote(**parts)
-    ray.get(controller.run.remote())
-    return ray.get(controller.get_result.remote())

@@ -8,6 +8,7 @@ from orchestrator.driver.ray_train import reservation
 from orchestrator.driver.ray_train.reservation import (
     RenewedReservation,
     groups_of_job,
+    holds_resources,
     remove_placement_groups,
 )
 from tests.conftest import wait_for
@@ -26,12 +27,15 @@ def test_only_groups_of_the_job_that_are_still_held_are_found() -> None:
     assert [group_id[:4] for group_id in found] == ["1c7b", "4c65"]
 
 
+class Context:
+    """What Ray knows of the process that asks."""
+
+    def get_job_id(self) -> str:
+        return _MINE
+
+
 def test_those_that_are_found_are_removed_by_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
-
-    class Context:
-        def get_job_id(self) -> str:
-            return _MINE
 
     removed: list[str] = []
     monkeypatch.setattr(ray, "get_runtime_context", Context)
@@ -41,6 +45,21 @@ def test_those_that_are_found_are_removed_by_their_ids(monkeypatch: pytest.Monke
     )
     remove_placement_groups()
     assert removed == groups_of_job(_TABLE, _MINE)
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "held"),
+    [("CREATED", "PENDING", True), ("PENDING", "CREATED", False), ("REMOVED", "CREATED", False)],
+)
+def test_what_ray_has_given_to_this_job_is_told_from_what_it_has_not(
+    mine: str, others: str, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    table = {f"1c7b{_MINE}": {"state": mine}, f"38a0{_OTHERS}": {"state": others}}
+    monkeypatch.setattr(ray, "get_runtime_context", Context)
+    monkeypatch.setattr(ray.util, "placement_group_table", lambda: table)
+    assert holds_resources() == held
 
 
 class Policy:
