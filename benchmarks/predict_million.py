@@ -11,6 +11,7 @@ missing, is there twice, or differs in a bit between the three.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import re
@@ -32,6 +33,7 @@ RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
 PREDICT = ("predict", "model", "rows", "-o")
 WORKERS = 2
 POLL_S = 0.2
+DRIVER = "orchestrator.driver.parts"
 DRIVER_ENDS_S = 15.0
 MIB = 2**20
 
@@ -158,7 +160,7 @@ def _read(terminal: int) -> str:
 
 def kill_once(rng: random.Random, output: str, num_parts: int) -> int | None:
     """Give the command, and kill it when some more parts are done. Return how many parts are; None
-    if it ended before that."""
+    if the command ended before that, or its driver still completed the output."""
     partial = Path(f"{output}.partial")
     before = len(list(partial.glob("part-*")))
     wanted = before + rng.randint(1, max(1, num_parts // 3))
@@ -169,26 +171,24 @@ def kill_once(rng: random.Random, output: str, num_parts: int) -> int | None:
     while process.poll() is None and len(list(partial.glob("part-*"))) < wanted:
         time.sleep(POLL_S)
     time.sleep(rng.random() * min(2.0, num_parts / 16))
-    done = len(list(partial.glob("part-*")))
+    drivers = _drivers_of(process.pid)
     if process.poll() is not None:
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return None if done == num_parts and _appears(output, partial) else done
+    # A driver outlives the command for a moment, in which it may complete parts and the output.
+    psutil.wait_procs(drivers, timeout=DRIVER_ENDS_S)
+    if not Path(output).exists():
+        return len(list(partial.glob("part-*")))
+    shutil.rmtree(partial, ignore_errors=True)  # as the command would have done
+    return None
 
 
-def _appears(output: str, partial: Path) -> bool:
-    """Return whether the driver, which outlives the command for a moment, puts all parts together.
-
-    Then the parts are removed, as the command would have done.
-    """
-    end = time.monotonic() + DRIVER_ENDS_S
-    while not Path(output).exists():
-        if time.monotonic() > end:
-            return False
-        time.sleep(POLL_S)
-    shutil.rmtree(partial, ignore_errors=True)
-    return True
+def _drivers_of(command: int) -> list[psutil.Process]:
+    """Return the processes that run the work of a command, which may have ended."""
+    with contextlib.suppress(psutil.Error):
+        return [each for each in psutil.Process(command).children() if DRIVER in each.cmdline()]
+    return []
 
 
 def differ(first: str, second: str) -> str:
