@@ -159,8 +159,8 @@ def _read(terminal: int) -> str:
 
 
 def kill_once(rng: random.Random, output: str, num_parts: int) -> int | None:
-    """Give the command, and kill it when some more parts are done. Return how many parts are; None
-    if the command ended before that, or its driver still completed the output."""
+    """Give the command, and kill it when some more parts are done. Return how many parts are, all
+    of them if its driver still completed the output; None if the command ended before that."""
     partial = Path(f"{output}.partial")
     before = len(list(partial.glob("part-*")))
     wanted = before + rng.randint(1, max(1, num_parts // 3))
@@ -181,7 +181,7 @@ def kill_once(rng: random.Random, output: str, num_parts: int) -> int | None:
     if not Path(output).exists():
         return len(list(partial.glob("part-*")))
     shutil.rmtree(partial, ignore_errors=True)  # as the command would have done
-    return None
+    return num_parts
 
 
 def _drivers_of(command: int) -> list[psutil.Process]:
@@ -237,7 +237,7 @@ def benchmark(size: Size, seed: int) -> str:
     bars = re.findall(r"predicting[^\r\n]+", plain)
     print(f"progress, in the middle: {bars[len(bars) // 2] if bars else 'none was shown'}")
     rng, kills = random.Random(seed), 0
-    for _ in range(size.kills):
+    while kills < size.kills and not Path("killed.parquet").exists():
         done = kill_once(rng, "killed.parquet", size.num_parts)
         if done is None:
             break
@@ -247,7 +247,7 @@ def benchmark(size: Size, seed: int) -> str:
         rnnjob(*PREDICT, "killed.parquet", "--workers", str(WORKERS))
     wrong = differ("here.parquet", "ray.parquet") or differ("here.parquet", "killed.parquet")
     left = list(Path().glob("*.partial"))
-    print(f"{kills} kills; {wrong or 'every row is there once, in order, with equal bits'}")
+    print(f"{kills} kill(s); {wrong or 'every row is there once, in order, with equal bits'}")
     return wrong or (f"{left[0]} is left" if left else "")
 
 
