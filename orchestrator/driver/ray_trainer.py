@@ -276,12 +276,11 @@ class RayTrainer:
         spec = self._asked_for
         limit_s = parse_duration(spec.limits.pending_timeout)
         if time.monotonic() - self._waiting_since > limit_s:
-            has_room = holds_resources()
-            missing = STILL_STARTING if has_room else _what_is_missing_now(spec)
+            missing = STILL_STARTING if holds_resources() else _what_is_missing_now(spec)
+            less = f"ask for less: {ResourceRequest.of(spec).options}; or "
             raise ResourcesError(
                 f"the workers did not start within {show_duration(limit_s)}: {missing}",
-                f"ask for less: {ResourceRequest.of(spec).options}; or wait longer: "
-                "--pending-timeout",
+                f"{'' if STILL_STARTING in missing else less}wait longer: --pending-timeout",
             )
 
 
