@@ -33,7 +33,6 @@ RNNJOB = str(Path(sys.executable).with_name("rnnjob"))
 PREDICT = ("predict", "model", "rows", "-o")
 WORKERS = 2
 POLL_S = 0.2
-DRIVER = "orchestrator.driver.parts"
 DRIVER_ENDS_S = 15.0
 MIB = 2**20
 
@@ -171,23 +170,23 @@ def kill_once(rng: random.Random, output: str, num_parts: int) -> int | None:
     while process.poll() is None and len(list(partial.glob("part-*"))) < wanted:
         time.sleep(POLL_S)
     time.sleep(rng.random() * min(2.0, num_parts / 16))
-    drivers = _drivers_of(process.pid)
+    others = _children_of(process.pid)
     if process.poll() is not None:
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    # A driver outlives the command for a moment, in which it may complete parts and the output.
-    psutil.wait_procs(drivers, timeout=DRIVER_ENDS_S)
+    # Its driver outlives it for a moment, in which it may complete parts and the output.
+    psutil.wait_procs(others, timeout=DRIVER_ENDS_S)
     if not Path(output).exists():
         return len(list(partial.glob("part-*")))
     shutil.rmtree(partial, ignore_errors=True)  # as the command would have done
     return num_parts
 
 
-def _drivers_of(command: int) -> list[psutil.Process]:
-    """Return the processes that run the work of a command, which may have ended."""
+def _children_of(command: int) -> list[psutil.Process]:
+    """Return the processes that a command, which may have ended, has started itself."""
     with contextlib.suppress(psutil.Error):
-        return [each for each in psutil.Process(command).children() if DRIVER in each.cmdline()]
+        return psutil.Process(command).children()
     return []
 
 

@@ -14,7 +14,7 @@ client = os.getppid()
 while os.getppid() == client:
     time.sleep(0.05)
 time.sleep(0.5)
-pathlib.Path(sys.argv[2]).write_text("")
+pathlib.Path(sys.argv[1]).write_text("")
 """
 
 
@@ -25,7 +25,7 @@ def command(folder: Path, last: str) -> str:
         f"#!{sys.executable}\n"
         "import pathlib, subprocess, sys, time\n"
         'pathlib.Path("out.partial").mkdir(exist_ok=True)\n'
-        f"words = ['-c', {DRIVER!r}, {predict_million.DRIVER!r}, {last!r}]\n"
+        f"words = ['-c', {DRIVER!r}, {last!r}]\n"
         "subprocess.Popen([sys.executable, *words], start_new_session=True)\n"
         'pathlib.Path("out.partial/part-0").write_text("")\n'
         "time.sleep(60)\n"
