@@ -54,7 +54,10 @@ def test_no_thread_still_waits_for_ray_when_the_driver_has_given_up(
         target=give_up, args=(tmp_path, private_dir)
     )
     process.start()
-    process.join(ENOUGH_S)
+    try:
+        process.join(ENOUGH_S)
+    finally:
+        process.kill()
     assert process.exitcode == 0
     found = json.loads((tmp_path / FOUND).read_text())
     assert found == {"cause": "enough, while no worker ran", "exit_code": 5, "threads": []}
