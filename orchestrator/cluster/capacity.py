@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from workers.errors import ResourcesError
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Resources = Mapping[str, float]
 """Amounts by Ray's names of resources: CPU, GPU."""
 _RAY_UNITS = 10_000
+_LONGER = "wait longer: --pending-timeout"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,44 @@ def why_it_cannot_fit(request: ResourceRequest, nodes: Iterable[Resources]) -> s
             f"{len(nodes)} node(s) have room for {sum(capacities)}"
         )
     return ""
+
+
+class Waiting(NamedTuple):
+    """Why a job's workers have not started yet, each in one line."""
+
+    cause: str
+    cure: str
+    """What to do if they do not start in time."""
+
+
+def why_they_wait(
+    request: ResourceRequest, nodes: Iterable[Resources], free: Iterable[Resources]
+) -> Waiting:
+    """Say what keeps workers that Ray has given nothing yet from starting.
+
+    Args:
+        nodes: all resources of each living node, whatever uses them now.
+        free: what each of them has free.
+    """
+    free = list(free)
+    less = f"ask for less: {request.options}; or {_LONGER}"
+    if misfit := why_it_cannot_fit(request, nodes):
+        return Waiting(misfit, less)
+    if not why_it_cannot_fit(request, free):
+        return is_starting(request)
+    total = {name: sum(node.get(name, 0.0) for node in free) for name in request.per_worker}
+    need = f"{_need(request)}, {format_resources(total)} are free"
+    return Waiting(f"{need}: others hold the rest", less)
+
+
+def is_starting(request: ResourceRequest) -> Waiting:
+    """Say that workers have what they need, or that it is free for them."""
+    return Waiting(f"{_need(request)}, which is there: Ray is still starting them", _LONGER)
+
+
+def _need(request: ResourceRequest) -> str:
+    per_worker = format_resources(request.per_worker)
+    return f"{request.num_workers} worker(s) need {per_worker} each"
 
 
 def num_at_once(request: ResourceRequest, nodes: Iterable[Resources]) -> int:

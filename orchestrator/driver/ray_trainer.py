@@ -5,16 +5,16 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import runs
 from orchestrator.cluster.capacity import (
     ResourceRequest,
-    Resources,
+    Waiting,
     check_gpus_here,
-    format_resources,
-    why_it_cannot_fit,
+    is_starting,
+    why_they_wait,
 )
 from orchestrator.driver.ray_connection import connect_to_ray
 from orchestrator.driver.ray_train.fit import (
@@ -55,7 +55,6 @@ _STATUS_LAG_S = 2.0
 """How much later than it happens status.json may say that workers run."""
 _SOME_GPU = 0.01
 """The share of a GPU that a question about it takes. Workers may hold the rest of it."""
-STILL_STARTING = "there is room for them, and Ray is still starting them"
 _HELPERS = 2
 """The processes of Ray Train beside its workers: its controller and its synchronizer."""
 
@@ -74,7 +73,7 @@ class RayTrainer:
         self._code_dir = code_dir
         self._waiting_since = time.monotonic()
         self._stop_seen_at: float | None = None
-        """When this training saw that the job is to stop."""
+        """When the training that runs now saw that the job is to stop."""
         self._cpus = 1
         """The CPUs of a worker."""
         self._asked: JobSpec | None = None
@@ -111,7 +110,7 @@ class RayTrainer:
         group = self._request()
         try:
             while not group.wait(_CAPACITY_POLL_S):
-                say(_what_is_missing_now(self._asked_for))
+                say(why_they_wait_now(self._asked_for).cause)
                 self._check_may_wait()
                 if is_on_cluster and self._choose_cpus(spec, cpus_on_cluster(spec)):
                     remove_placement_group(group)  # others took CPUs, or have given some back
@@ -276,11 +275,9 @@ class RayTrainer:
         spec = self._asked_for
         limit_s = parse_duration(spec.limits.pending_timeout)
         if time.monotonic() - self._waiting_since > limit_s:
-            missing = STILL_STARTING if holds_resources() else _what_is_missing_now(spec)
-            less = f"ask for less: {ResourceRequest.of(spec).options}; or "
+            cause, cure = why_they_wait_now(spec)
             raise ResourcesError(
-                f"the workers did not start within {show_duration(limit_s)}: {missing}",
-                f"{'' if STILL_STARTING in missing else less}wait longer: --pending-timeout",
+                f"the workers did not start within {show_duration(limit_s)}: {cause}", cure
             )
 
 
@@ -297,30 +294,13 @@ def _stop_without_workers(run: RunFolder, is_waiting: bool) -> JobStoppedError:
     )
 
 
-def _what_is_missing_now(spec: JobSpec) -> str:
+def why_they_wait_now(spec: JobSpec) -> Waiting:
+    """Ask Ray why the fewest workers of a job have not started."""
     import ray
     from ray._private.state import available_resources_per_node
 
-    return what_is_missing(spec, ray.nodes(), available_resources_per_node().values())
-
-
-def what_is_missing(
-    spec: JobSpec, nodes: Iterable[Mapping[str, Any]], free: Iterable[Resources]
-) -> str:
-    """Say in one line what keeps the fewest workers of a job from starting.
-
-    Args:
-        nodes: what `ray.nodes()` returns.
-        free: what each node has free, as `available_resources_per_node` of Ray returns it.
-    """
-    request, free = ResourceRequest.of(spec), list(free)
-    per_worker = request.per_worker
-    living = (node["Resources"] for node in nodes if node["Alive"])
-    if misfit := why_it_cannot_fit(request, living):
-        return misfit
-    total = {name: sum(node.get(name, 0.0) for node in free) for name in per_worker}
-    others = "others hold the rest" if why_it_cannot_fit(request, free) else STILL_STARTING
-    return (
-        f"{request.num_workers} worker(s) need {format_resources(per_worker)} each, "
-        f"{format_resources(total)} are free: {others}"
-    )
+    request = ResourceRequest.of(spec)
+    if holds_resources():
+        return is_starting(request)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return why_they_wait(request, nodes, available_resources_per_node().values())

@@ -10,6 +10,7 @@ from orchestrator.cluster.capacity import (
     num_at_once,
     says_it_cannot_fit,
     why_it_cannot_fit,
+    why_they_wait,
 )
 from orchestrator.spec.build import build_spec
 
@@ -59,6 +60,36 @@ def test_there_is_no_reason_exactly_if_all_workers_can_be_placed(
     reason = why_it_cannot_fit(ResourceRequest(workers, {"CPU": each}), [{"CPU": n} for n in cpus])
     assert bool(reason) == (sum(int(n // each) for n in cpus) < workers)
     assert bool(reason) == says_it_cannot_fit(reason)
+
+
+TWO = ResourceRequest(2, {"CPU": 2.0})
+
+
+def waiting(has: list[float], free: list[float]) -> tuple[str, str]:
+    return why_they_wait(TWO, [{"CPU": cpus} for cpus in has], [{"CPU": cpus} for cpus in free])
+
+
+def test_workers_that_no_node_can_hold_are_to_ask_for_less() -> None:
+    assert waiting([1.0, 1.0], [1.0, 1.0]) == (
+        "a worker needs 2 CPU, the largest of 2 node(s) has 1 CPU",
+        "ask for less: --workers, --cpus-per-worker; or wait longer: --pending-timeout",
+    )
+
+
+@pytest.mark.parametrize("free", [[0.0, 2.0], [1.0, 3.0], [1.0, 1.0], []])
+def test_others_hold_what_is_not_free_where_the_workers_would_fit(free: list[float]) -> None:
+    assert waiting([4.0, 4.0], free) == (
+        f"2 worker(s) need 2 CPU each, {sum(free):g} CPU are free: others hold the rest",
+        "ask for less: --workers, --cpus-per-worker; or wait longer: --pending-timeout",
+    )
+
+
+@pytest.mark.parametrize("free", [[4.0, 0.0], [2.0, 3.0]])
+def test_workers_for_whom_all_is_free_need_time_and_not_less(free: list[float]) -> None:
+    cause, cure = waiting([4.0, 4.0], free)
+    assert cause == "2 worker(s) need 2 CPU each, which is there: Ray is still starting them"
+    assert cure == "wait longer: --pending-timeout"
+    assert not says_it_cannot_fit(cause)
 
 
 @pytest.mark.parametrize(
